@@ -1,0 +1,242 @@
+import { getSystemErrorName } from 'node:util'
+
+/** Every code an xmc error can carry starts so; programs match on `code`, never on text. */
+export type XmcErrorCode = `ERR_XMC_${string}`
+
+const brand: unique symbol = Symbol.for('xmc.error')
+
+/**
+ * The base of every error that an xmc package throws on purpose.
+ *
+ * `instanceof XmcError` holds across two installed copies of the package.
+ * Match on `code`, which is stable; messages are for people and may change.
+ */
+export class XmcError extends Error {
+  /** Stable name of the condition. */
+  readonly code: XmcErrorCode
+  /** @internal */
+  readonly [brand] = true
+
+  constructor(code: XmcErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.name = new.target.name
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    if (this !== XmcError) return Function.prototype[Symbol.hasInstance].call(this, value)
+    return typeof value === 'object' && value !== null && brand in value
+  }
+}
+
+/** `ERR_XMC_ARGUMENT`: an argument is outside what the call accepts; nothing was done. */
+export class InvalidArgumentError extends XmcError {
+  /** Name of the argument or option. */
+  readonly field: string
+  /** The value that was given. */
+  readonly received: unknown
+
+  constructor(field: string, expected: string, received: unknown) {
+    super('ERR_XMC_ARGUMENT', `${field}: expected ${expected}, got ${describe(received)}`)
+    this.field = field
+    this.received = received
+  }
+}
+
+/** `ERR_XMC_SYSTEM_CALL`: the kernel or a hypervisor library refused a call. */
+export class SystemCallError extends XmcError {
+  /** The call that failed, as `mmap` or `gntdev map`. */
+  readonly call: string
+  /** Positive errno. */
+  readonly errno: number
+  /** The errno by name, as `EINVAL`. */
+  readonly errnoName: string
+
+  constructor(call: string, errno: number, detail: string, options?: ErrorOptions) {
+    const errnoName = nameOfErrno(errno)
+    super('ERR_XMC_SYSTEM_CALL', `${call} failed with ${errnoName}: ${detail}`, options)
+    this.call = call
+    this.errno = errno
+    this.errnoName = errnoName
+  }
+}
+
+/** `ERR_XMC_PAGES_MISSING`: a requested page of the guest could not be mapped. */
+export class PagesMissingError extends XmcError {
+  /** Name of the cache. */
+  readonly cache: string
+  /** First page of the request that is missing. */
+  readonly page: number
+  /** Positive errno for that page. */
+  readonly errno: number
+  /** The errno by name. */
+  readonly errnoName: string
+
+  constructor(cache: string, page: number, errno: number) {
+    const errnoName = nameOfErrno(errno)
+    super(
+      'ERR_XMC_PAGES_MISSING',
+      `${cache}: page ${hex(page)} cannot be mapped (${errnoName}): the guest has no memory there, or is gone`,
+    )
+    this.cache = cache
+    this.page = page
+    this.errno = errno
+    this.errnoName = errnoName
+  }
+}
+
+/** `ERR_XMC_PAGED_OUT`: a requested page is paged out; the asynchronous form waits for it. */
+export class PagedOutError extends XmcError {
+  /** Name of the cache. */
+  readonly cache: string
+  /** First page of the request that is paged out. */
+  readonly page: number
+
+  constructor(cache: string, page: number) {
+    super(
+      'ERR_XMC_PAGED_OUT',
+      `${cache}: page ${hex(page)} is paged out: use the asynchronous form, which waits for it`,
+    )
+    this.cache = cache
+    this.page = page
+  }
+}
+
+/** `ERR_XMC_READ_ONLY`: a store or a writable view was asked of a read-only mapping. */
+export class ReadOnlyError extends XmcError {
+  constructor(what: string) {
+    super('ERR_XMC_READ_ONLY', `${what} is read-only: map it with { write: true }`)
+  }
+}
+
+/** `ERR_XMC_RELEASED`: a handle was used, or released again, after its release. */
+export class ReleasedError extends XmcError {
+  constructor(what: string) {
+    super('ERR_XMC_RELEASED', `${what} was released: map it again`)
+  }
+}
+
+/** `ERR_XMC_NOT_LOCKED`: no lock is outstanding at a pointer that was to be released or looked up. */
+export class NotLockedError extends XmcError {
+  /** Window page of the pointer. */
+  readonly windowPage: number
+  /** Byte offset in that page. */
+  readonly offset: number
+
+  constructor(cache: string, windowPage: number, offset: number) {
+    super(
+      'ERR_XMC_NOT_LOCKED',
+      `${cache}: no lock is outstanding at window page ${windowPage}, offset ${offset}: it was released before, or never handed out`,
+    )
+    this.windowPage = windowPage
+    this.offset = offset
+  }
+}
+
+/** `ERR_XMC_WRONG_CACHE`: a handle or view belongs to another cache. */
+export class WrongCacheError extends XmcError {
+  constructor(cache: string, what: string) {
+    super('ERR_XMC_WRONG_CACHE', `${cache}: ${what} belongs to another cache: give it to that one`)
+  }
+}
+
+/** `ERR_XMC_LOCK_LIMIT`: one pointer has as many locks as a lock record can count. */
+export class LockLimitError extends XmcError {
+  /** The largest number of locks on one pointer. */
+  readonly limit: number
+
+  constructor(cache: string, page: number, limit: number) {
+    super(
+      'ERR_XMC_LOCK_LIMIT',
+      `${cache}: page ${hex(page)} already has ${limit} locks at one offset, the limit: release some`,
+    )
+    this.limit = limit
+  }
+}
+
+/** `ERR_XMC_WINDOW_FULL`: every page of the window is locked or in quarantine. */
+export class WindowFullError extends XmcError {
+  /** Pages the request needs in one piece. */
+  readonly requestedPages: number
+  /** Pages of the whole window. */
+  readonly windowPages: number
+
+  constructor(cache: string, requestedPages: number, windowPages: number) {
+    super(
+      'ERR_XMC_WINDOW_FULL',
+      `${cache}: no ${requestedPages} contiguous pages are free in a window of ${windowPages}: release mappings or make the window larger`,
+    )
+    this.requestedPages = requestedPages
+    this.windowPages = windowPages
+  }
+}
+
+/** `ERR_XMC_UNMAP_FAILED`: a mapping could not be removed; its place in the window is not used again. */
+export class UnmapFailedError extends XmcError {
+  /** First window page of the mapping. */
+  readonly windowPage: number
+  /** Pages of the mapping. */
+  readonly pageCount: number
+
+  constructor(cache: string, windowPage: number, pageCount: number, cause: unknown) {
+    super(
+      'ERR_XMC_UNMAP_FAILED',
+      `${cache}: ${pageCount} pages at window page ${windowPage} could not be unmapped: the place is in quarantine until close()`,
+      { cause },
+    )
+    this.windowPage = windowPage
+    this.pageCount = pageCount
+  }
+}
+
+/** `ERR_XMC_NOT_MAPPED`: there is no mapping to replace at that address and size. */
+export class NotMappedError extends XmcError {
+  constructor(cache: string, page: number, pageCount: number) {
+    super(
+      'ERR_XMC_NOT_MAPPED',
+      `${cache}: nothing is mapped at page ${hex(page)} with ${pageCount} pages: give the address and length of the mapping to replace`,
+    )
+  }
+}
+
+/** `ERR_XMC_REFUSED`: the operation does not exist for this kind of mapping. */
+export class RefusedError extends XmcError {
+  constructor(message: string) {
+    super('ERR_XMC_REFUSED', message)
+  }
+}
+
+/** `ERR_XMC_CLOSED`: the cache, window or device was closed. */
+export class ClosedError extends XmcError {
+  constructor(what: string) {
+    super('ERR_XMC_CLOSED', `${what} is closed: open a new one`)
+  }
+}
+
+/** `ERR_XMC_BUSY`: a cache still has locked mappings. */
+export class BusyError extends XmcError {
+  /** Locks that are outstanding. */
+  readonly locks: number
+
+  constructor(what: string, locks: number) {
+    super('ERR_XMC_BUSY', `${what} has ${locks} locks outstanding: release them first`)
+    this.locks = locks
+  }
+}
+
+/** The name of a positive errno, as `EINVAL`; `errno N` for a number the system does not know. */
+export function nameOfErrno(errno: number): string {
+  if (!Number.isInteger(errno) || errno <= 0) return `errno ${errno}`
+  const name = getSystemErrorName(-errno)
+  return name.startsWith('Unknown') ? `errno ${errno}` : name
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'object' && value !== null) return value.constructor?.name ?? 'an object'
+  return String(value)
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`
+}

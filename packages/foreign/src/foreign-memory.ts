@@ -1,0 +1,50 @@
+import type { Pages, TargetWindow, WindowPage } from '@xmc/core'
+import type { DomainId, GuestFrame } from './guest-frame.ts'
+
+/** One request to map frames of a domain. */
+export interface ForeignMapRequest {
+  /** Whose memory. */
+  readonly domain: DomainId
+  /** Where to: a window of host memory. */
+  readonly window: TargetWindow
+  /** First page of the target; the frames follow contiguously. */
+  readonly windowPage: WindowPage
+  /** Guest frames, at least one. */
+  readonly frames: Pages<GuestFrame>
+  /** Whether stores through the mapping are allowed. */
+  readonly writable: boolean
+  /**
+   * Receives 0 or a positive errno for each frame, `EINVAL` for a hole, `ENOENT` for a frame that is
+   * paged out. At least as long as `frames`. Without it, one bad frame fails the whole request.
+   */
+  readonly errors?: Int32Array | undefined
+}
+
+/**
+ * The port to foreign memory: frames of another domain mapped into this process.
+ * Met by the simulator and by real Xen (privcmd's batch map).
+ *
+ * A frame that fails leaves an anonymous zero page in its place. A request that throws leaves
+ * anonymous pages in all of its target.
+ */
+export interface ForeignMemory {
+  /**
+   * Maps in one attempt; a paged-out frame gets `ENOENT` in `errors`.
+   *
+   * @throws SystemCallError `ERR_XMC_SYSTEM_CALL` when nothing was mapped: no such domain or the
+   * caller's own (`ESRCH`), a dying domain (`EINVAL`), or any bad frame when `errors` is absent
+   */
+  map(request: ForeignMapRequest): void
+  /**
+   * As `map`, but retries paged-out frames with timers until they settle, without blocking the
+   * event loop; a frame that stays paged out gets `ENOENT`.
+   */
+  mapAsync(request: ForeignMapRequest): Promise<void>
+  /**
+   * Removes every mapping in `pageCount` pages from `windowPage` on and puts anonymous pages there.
+   * The range may cover several mappings and pages that failed, and splits none.
+   *
+   * @throws SystemCallError `ERR_XMC_SYSTEM_CALL` when the kernel refuses
+   */
+  unmap(window: TargetWindow, windowPage: WindowPage, pageCount: number): void
+}

@@ -1,0 +1,2 @@
+export * from './foreign-memory.ts'
+export * from './guest-frame.ts'

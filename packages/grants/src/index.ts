@@ -1,0 +1,2 @@
+export * from './grant-reference.ts'
+export * from './grant-table.ts'
