@@ -45,7 +45,8 @@ export function grantReference(value: number): GrantReference {
   return value
 }
 
-function isDomainId(value: number): value is DomainId {
+/** True for a domain id; false for reserved ids, as `DOMID_SELF`, and other numbers. */
+export function isDomainId(value: number): value is DomainId {
   return Number.isInteger(value) && value >= 0 && value < 0x7ff0
 }
 
