@@ -1,2 +1,5 @@
+export * from './errors.ts'
+export * from './foreign-backend.ts'
 export * from './foreign-memory.ts'
+export * from './guest-address.ts'
 export * from './guest-frame.ts'

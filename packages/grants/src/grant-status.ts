@@ -1,0 +1,49 @@
+/** One answer of Xen's grant-table operations. */
+export interface GrantStatus {
+  /** The number: 0, or negative. */
+  readonly status: number
+  /** The name in Xen's public header, as `GNTST_bad_gntref`. */
+  readonly name: string
+  /** What it means for whoever maps or copies. */
+  readonly meaning: string
+}
+
+/** Xen's grant-table statuses (`xen/include/public/grant_table.h`), in the order of their numbers. */
+export const GRANT_STATUSES: readonly GrantStatus[] = [
+  status(0, 'GNTST_okay', 'the operation was done'),
+  status(
+    -1,
+    'GNTST_general_error',
+    'the entry is unused, granted to another domain or for less access, or has too many mappings',
+  ),
+  status(-2, 'GNTST_bad_domain', 'no domain has this id, or the caller may not use it'),
+  status(-3, 'GNTST_bad_gntref', "the reference lies outside the granter's table"),
+  status(-4, 'GNTST_bad_handle', 'no mapping has this handle'),
+  status(-5, 'GNTST_bad_virt_addr', 'the virtual address cannot take a mapping'),
+  status(-6, 'GNTST_bad_dev_addr', 'the device address is not that of the mapping'),
+  status(-7, 'GNTST_no_device_space', 'the I/O memory unit has no room for another mapping'),
+  status(-8, 'GNTST_permission_denied', "the hypervisor's security policy forbids it"),
+  status(-9, 'GNTST_bad_page', 'the granted frame has no usable memory behind it'),
+  status(-10, 'GNTST_bad_copy_arg', 'the copy goes over the end of a page'),
+  status(-11, 'GNTST_address_too_big', 'the frame number does not fit the call'),
+  status(-12, 'GNTST_eagain', 'the granted page is paged out: try again'),
+  status(-13, 'GNTST_no_space', "the caller's map-track table is full: unmap something"),
+]
+
+/** The name of a status, as `GNTST_bad_gntref`; `GNTST N` for a number that Xen's header does not have. */
+export function grantStatusName(value: number): string {
+  return byNumber(value)?.name ?? `GNTST ${value}`
+}
+
+/** What a status means, in one clause; for an unknown number, that it is unknown. */
+export function grantStatusMeaning(value: number): string {
+  return byNumber(value)?.meaning ?? 'Xen gave a status that its public header does not name'
+}
+
+function byNumber(value: number): GrantStatus | undefined {
+  return GRANT_STATUSES[-value]
+}
+
+function status(number: number, name: string, meaning: string): GrantStatus {
+  return { status: number, name, meaning }
+}
