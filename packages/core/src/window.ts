@@ -29,11 +29,5 @@ export interface TargetWindow extends HostWindow {
    *
    * @throws XmcError when an argument is out of range or the kernel refuses
    */
-  map(
-    page: WindowPage,
-    pageCount: number,
-    fd: number,
-    fileOffset: number,
-    writable: boolean,
-  ): void
+  map(page: WindowPage, pageCount: number, fd: number, fileOffset: number, writable: boolean): void
 }

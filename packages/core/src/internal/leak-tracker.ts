@@ -1,0 +1,61 @@
+/** A handle that was garbage-collected without release. */
+export interface LeakReport {
+  /** Guest page that stays mapped. */
+  readonly page: number
+  /** Offset in that page. */
+  readonly offset: number
+  /** Bytes of the mapping. */
+  readonly length: number
+  /** Stack of the call that took the handle. */
+  readonly stack: string
+}
+
+interface Outstanding {
+  readonly windowPage: number
+  readonly offset: number
+  readonly length: number
+  readonly stack: string
+}
+
+/** Remembers who took each handle, and tells when one is lost. */
+export class LeakTracker {
+  private readonly outstanding: Map<number, Outstanding> = new Map()
+  private readonly registry: FinalizationRegistry<number>
+  private lastId = 0
+
+  constructor(report: (lost: Outstanding) => void) {
+    this.registry = new FinalizationRegistry((id) => {
+      const lost = this.outstanding.get(id)
+      if (lost === undefined) return
+      this.outstanding.delete(id)
+      report(lost)
+    })
+  }
+
+  /** Notes that `handle` was taken now; returns the number to give to `released`. */
+  taken(handle: object, windowPage: number, offset: number, length: number): number {
+    const id = ++this.lastId
+    const stack = new Error('taken here').stack ?? ''
+    this.outstanding.set(id, { windowPage, offset, length, stack })
+    this.registry.register(handle, id, handle)
+    return id
+  }
+
+  /** Notes that a handle was released in order. */
+  released(handle: object, id: number): void {
+    this.registry.unregister(handle)
+    this.outstanding.delete(id)
+  }
+
+  /** Stacks of the handles outstanding at a pointer. */
+  stacksAt(windowPage: number, offset: number): string[] {
+    return [...this.outstanding.values()]
+      .filter((entry) => entry.windowPage === windowPage && entry.offset === offset)
+      .map((entry) => entry.stack)
+  }
+
+  /** Every handle outstanding. */
+  all(): Iterable<Outstanding> {
+    return this.outstanding.values()
+  }
+}

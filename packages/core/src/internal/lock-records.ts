@@ -1,0 +1,102 @@
+/** The most locks on one pointer: what fits above the offset in a positive Int32. */
+export const MAX_LOCKS_PER_POINTER = 0x7_ffff
+
+/** One lock more than this cannot be counted. */
+export const FULL_RECORD = 0x7fff_f000
+
+interface SideRecord {
+  count: number
+  tag: number
+}
+
+/** Locks outstanding at one pointer. */
+export interface LockRecord {
+  readonly windowPage: number
+  readonly offset: number
+  readonly count: number
+  /** Flags of the lock that was taken first, or of the last one for DMA. */
+  readonly tag: number
+}
+
+/**
+ * Exact records of who may release what: for every window page the offset that was handed out and
+ * how often, `count << 12 | offset`, and for other offsets in the same page a small table. The
+ * offsets and counts at a pointer always add up to the locks outstanding there.
+ */
+export class LockRecords {
+  readonly records: Int32Array
+  /** Lock flags of a page's record. Only meaningful while the record is not 0. */
+  readonly tags: Int32Array
+  private readonly side: Map<number, SideRecord> = new Map()
+
+  constructor(windowPages: number) {
+    this.records = new Int32Array(windowPages)
+    this.tags = new Int32Array(windowPages)
+  }
+
+  /** Counts one lock more; false when the pointer has as many as can be counted. */
+  add(windowPage: number, offset: number, tag: number): boolean {
+    const record = this.records[windowPage]!
+    if (record === 0) {
+      this.records[windowPage] = 4096 | offset
+      this.tags[windowPage] = tag
+      return true
+    }
+    if ((record & 4095) === offset) {
+      if (record >= FULL_RECORD) return false
+      this.records[windowPage] = record + 4096
+      if ((tag & 2) !== 0) this.tags[windowPage] = tag
+      return true
+    }
+    const key = windowPage * 4096 + offset
+    const side = this.side.get(key)
+    if (side === undefined) {
+      this.side.set(key, { count: 1, tag })
+      return true
+    }
+    if (side.count >= MAX_LOCKS_PER_POINTER) return false
+    side.count++
+    if ((tag & 2) !== 0) side.tag = tag
+    return true
+  }
+
+  /** Counts one lock less; false when none is outstanding at exactly this pointer. */
+  remove(windowPage: number, offset: number): boolean {
+    const record = this.records[windowPage] ?? 0
+    if (record !== 0 && (record & 4095) === offset) {
+      this.records[windowPage] = record < 8192 ? 0 : record - 4096
+      return true
+    }
+    const key = windowPage * 4096 + offset
+    const side = this.side.get(key)
+    if (side === undefined) return false
+    side.count--
+    if (side.count === 0) this.side.delete(key)
+    return true
+  }
+
+  /** Every pointer with locks in `pageCount` pages from `windowPage` on. */
+  *within(windowPage: number, pageCount: number): Generator<LockRecord> {
+    const end = windowPage + pageCount
+    for (let page = windowPage; page < end; page++) {
+      const record = this.records[page]!
+      if (record === 0) continue
+      yield { windowPage: page, offset: record & 4095, count: record >>> 12, tag: this.tags[page]! }
+    }
+    for (const [key, { count, tag }] of this.side) {
+      const page = Math.floor(key / 4096)
+      if (page >= windowPage && page < end) {
+        yield { windowPage: page, offset: key - page * 4096, count, tag }
+      }
+    }
+  }
+
+  /** Forgets every lock in `pageCount` pages from `windowPage` on. */
+  clear(windowPage: number, pageCount: number): void {
+    this.records.fill(0, windowPage, windowPage + pageCount)
+    for (const key of this.side.keys()) {
+      const page = Math.floor(key / 4096)
+      if (page >= windowPage && page < windowPage + pageCount) this.side.delete(key)
+    }
+  }
+}

@@ -1,0 +1,120 @@
+import { ClosedError, InvalidArgumentError, ReadOnlyError } from '../errors.ts'
+import { PAGE_SIZE } from '../page.ts'
+import { COUNTER } from '../statistics.ts'
+import { traceChannels } from '../trace.ts'
+import type { BucketEngine } from './bucket-engine.ts'
+
+/**
+ * Access to guest memory without a lock, where the hit path does not serve it: misses, ranges over
+ * page ends, bulk copies, and pinned pages, which are copied rather than mapped (S53).
+ */
+export class UnlockedAccess<Page extends number> {
+  private readonly engine: BucketEngine<Page>
+  private readonly view: DataView
+  private readonly scratch: DataView = new DataView(new ArrayBuffer(8))
+
+  constructor(engine: BucketEngine<Page>, view: DataView) {
+    this.engine = engine
+    this.view = view
+  }
+
+  /** Reads up to 8 bytes; they are valid until the next call. */
+  load(page: Page, offset: number, size: number): DataView {
+    this.read(page, offset, new Uint8Array(this.scratch.buffer, 0, size))
+    return this.scratch
+  }
+
+  /** Writes up to 8 bytes that `fill` puts into a buffer. */
+  store(page: Page, offset: number, size: number, fill: (bytes: DataView) => void): void {
+    fill(this.scratch)
+    this.write(page, offset, new Uint8Array(this.scratch.buffer, 0, size))
+  }
+
+  read(page: Page, offset: number, target: Uint8Array): void {
+    this.each(page, offset, target, false, (window, bytes) => bytes.set(window))
+  }
+
+  write(page: Page, offset: number, source: Uint8Array): void {
+    this.each(page, offset, source, true, (window, bytes) => window.set(bytes))
+  }
+
+  /** Calls `move` for each stretch of `bytes` with the guest memory that it lies in. */
+  private each(
+    page: Page,
+    offset: number,
+    bytes: Uint8Array,
+    write: boolean,
+    move: (window: Uint8Array, bytes: Uint8Array) => void,
+  ): void {
+    const { engine } = this
+    if (engine.closed) throw new ClosedError(engine.name)
+    if ((offset & 4095) !== offset) {
+      throw new InvalidArgumentError('offset', 'an integer from 0 to 4095', offset)
+    }
+    engine.backend.page(page)
+    let done = 0
+    while (done < bytes.length) {
+      const position = offset + done
+      const at = engine.backend.page(page + Math.floor(position / PAGE_SIZE))
+      const inPage = position % PAGE_SIZE
+      const length = Math.min(bytes.length - done, this.reach(at, inPage))
+      const part = bytes.subarray(done, done + length)
+      this.one(at, inPage, part, write, move)
+      done += length
+    }
+  }
+
+  private one(
+    page: Page,
+    offset: number,
+    bytes: Uint8Array,
+    write: boolean,
+    move: (window: Uint8Array, bytes: Uint8Array) => void,
+  ): void {
+    const { engine } = this
+    const { backend } = engine
+    engine.count(COUNTER.requests)
+    let windowPage = engine.find(page, offset, bytes.length, write)
+    if (windowPage >= 0) {
+      move(this.window(windowPage, offset, bytes.length), bytes)
+      return
+    }
+    if (traceChannels.map.hasSubscribers) {
+      traceChannels.map.publish({ cache: engine.name, page, offset })
+    }
+    if (write && backend.access === 'read-only') throw new ReadOnlyError(engine.name)
+    if (backend.pinned && this.copy(page, offset, bytes, write)) return
+    windowPage = engine.runSync(engine.acquire(page, offset, bytes.length, write))
+    move(this.window(windowPage, offset, bytes.length), bytes)
+    if (!backend.pinned) return
+    const slot = engine.table.owner[Math.floor(windowPage / engine.pagesPerBucket)]!
+    engine.unlocked(slot)
+  }
+
+  /** Copies without mapping; false when the backend cannot. */
+  private copy(page: Page, offset: number, bytes: Uint8Array, write: boolean): boolean {
+    const { backend } = this.engine
+    if (write) {
+      if (backend.copyTo === undefined) return false
+      backend.copyTo(page, offset, bytes)
+    } else {
+      if (backend.copyFrom === undefined) return false
+      backend.copyFrom(page, offset, bytes)
+    }
+    this.engine.count(COUNTER.copyCalls)
+    return true
+  }
+
+  /** Bytes from `offset` in `page` that one step may take. */
+  private reach(page: Page, offset: number): number {
+    const { engine } = this
+    if (engine.backend.pinned) return PAGE_SIZE - offset
+    if (engine.mapsWholeRanges) return Number.POSITIVE_INFINITY
+    return (engine.pagesPerBucket - (page % engine.pagesPerBucket)) * PAGE_SIZE - offset
+  }
+
+  private window(windowPage: number, offset: number, length: number): Uint8Array {
+    const { buffer, byteOffset } = this.view
+    return new Uint8Array(buffer, byteOffset + windowPage * PAGE_SIZE + offset, length)
+  }
+}
