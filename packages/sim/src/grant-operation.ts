@@ -1,4 +1,4 @@
-import type { GRANT_MAP_FLAGS, GRANT_STATUS, GrantFailure } from './grant-entry.ts'
+import type { GRANT_STATUS, GrantFailure } from './grant-entry.ts'
 import type { DomainId, GrantReference, GuestFrame } from './identifiers.ts'
 
 /** What the grant tables ask of the hypervisor around them. */
@@ -34,7 +34,7 @@ export interface GrantMapOperation {
   readonly granter: number
   /** Entry in the granter's table. */
   readonly reference: GrantReference
-  /** Bits of {@link GRANT_MAP_FLAGS}. */
+  /** Bits of `GRANT_MAP_FLAGS`. */
   readonly flags: number
   /**
    * Where the page appears in the mapper's address space. Only compared at unmap, so any number that

@@ -180,14 +180,16 @@ export class GrantTables {
 
   /**
    * Copies between granted pages and memory of the caller. Both ends are pinned, then the lengths
-   * are checked, so a bad reference answers before `bad_copy_arg`. Own memory may be longer than a
-   * page: the kernel cuts such a copy into pages before Xen sees it.
+   * are checked, so a bad reference answers before `bad_copy_arg`. A copy of 0 bytes is `okay`,
+   * whatever its ends. Own memory may be longer than a page: the kernel cuts such a copy into pages
+   * before Xen sees it.
    *
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a number that has not 16 bits
    */
   copy(operation: GrantCopyOperation): GrantStatus {
     const { caller, source, target, length } = operation
     uint16('length', length)
+    if (length === 0) return GRANT_STATUS.okay
     const from = this.#openEnd(caller, source, false)
     if (typeof from === 'number') return from
     const to = this.#openEnd(caller, target, true)
