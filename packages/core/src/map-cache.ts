@@ -4,60 +4,25 @@ import {
   BusyError,
   ClosedError,
   InvalidArgumentError,
-  LockLimitError,
-  NotLockedError,
   NotMappedError,
   PagesMissingError,
   RefusedError,
   WrongCacheError,
 } from './errors.ts'
-import { BucketEngine } from './internal/bucket-engine.ts'
 import { CacheUsers } from './internal/cache-users.ts'
 import { invalidateEngine } from './internal/invalidate.ts'
 import { LeakTracker } from './internal/leak-tracker.ts'
-import { FULL_RECORD, MAX_LOCKS_PER_POINTER } from './internal/lock-records.ts'
-import { UnlockedAccess } from './internal/unlocked-access.ts'
 import { asWindowPage } from './internal/window-page.ts'
 import type { InvalidationReport } from './invalidation.ts'
-import { LOCK_DMA, LOCK_WRITE } from './lock-flags.ts'
+import { LOCK_WRITE } from './lock-flags.ts'
+import { flagsOf, type MapCacheOptions, type MapOptions } from './map-options.ts'
 import { Mapping } from './mapping.ts'
 import { PAGE_SIZE, type WindowPage } from './page.ts'
+import { PageSurface } from './page-surface.ts'
 import type { RamListener } from './ram-listener.ts'
-import { checkRetention, DEFAULT_BUDGET_BYTES, type Retention } from './retention.ts'
+import { checkRetention, DEFAULT_BUDGET_BYTES } from './retention.ts'
 import { type CacheStatistics, COUNTER } from './statistics.ts'
 import { traceChannels } from './trace.ts'
-
-/** What a {@link MapCache} is made from. */
-export interface MapCacheOptions<Page extends number, Backend extends MapBackend<Page>> {
-  /** Maps pages; brings the window. */
-  readonly backend: Backend
-  /** Name for errors, traces and reports; the backend's kind by default. */
-  readonly name?: string | undefined
-  /**
-   * What happens to mappings that nobody has locked. By default a cache over pinned pages unmaps
-   * at once, and any other keeps up to {@link DEFAULT_BUDGET_BYTES}.
-   */
-  readonly retention?: Retention | undefined
-  /** Bytes that must be freed after a place in the window before it is used again; 4 MiB by default. */
-  readonly quarantineBytes?: number | undefined
-  /**
-   * Called once for a request that cannot be mapped where it is: gives the guest page to try
-   * instead, or undefined (the original's `phys_offset_to_gaddr`, S45).
-   */
-  readonly translate?: ((page: Page, pageCount: number) => number | undefined) | undefined
-  /** Remembers the stack that took each handle, and reports handles that are lost; costs microseconds each. */
-  readonly leakTracking?: boolean | undefined
-}
-
-/** How memory is to be mapped for a handle. */
-export interface MapOptions {
-  /** Allow stores; false by default. */
-  readonly write?: boolean | undefined
-  /** A transfer will be under way: a full invalidation warns of it. */
-  readonly dma?: boolean | undefined
-  /** Who holds the mapping, for reports. */
-  readonly user?: CacheUser | undefined
-}
 
 /**
  * A cache of mappings of one guest's pages, in one window of host memory.
@@ -73,193 +38,37 @@ export interface MapOptions {
  * Offsets are 0 to 4095, lengths 0 to 2^31 − 1; one pointer has at most 524,287 locks. A mapping must
  * fit the window in one piece.
  */
-export class MapCache<Page extends number, Backend extends MapBackend<Page> = MapBackend<Page>> {
-  readonly name: string
+export class MapCache<
+  Page extends number,
+  Backend extends MapBackend<Page> = MapBackend<Page>,
+> extends PageSurface<Page> {
+  /** Maps the pages of this cache. */
   readonly backend: Backend
-  /** The whole window: byte `windowPage * 4096 + offset`. What is not mapped reads as zeros. */
-  readonly view: DataView
-
-  // Copies of the engine's arrays: a hit then follows one reference for each.
-  private readonly rows: Int32Array
-  private readonly records: Int32Array
-  private readonly tags: Int32Array
-  private readonly entryLocks: Float64Array
-  private readonly stamps: Float64Array
-  private readonly owner: Int32Array
-  private readonly entryPage: Float64Array
-  private readonly counters: Float64Array
-  private readonly rowMask: number
-  private readonly pageMask: number
-  private readonly pageShift: number
-  private readonly bucketBytes: number
-
-  private readonly engine: BucketEngine<Page>
-  private readonly access: UnlockedAccess<Page>
   private readonly users: CacheUsers = new CacheUsers()
   private readonly leaks: LeakTracker | undefined
-  private idleTimer: NodeJS.Timeout | undefined
+  private readonly idleTimer: NodeJS.Timeout | undefined
 
   constructor(options: MapCacheOptions<Page, Backend>) {
     const { backend } = options
-    this.backend = backend
-    this.name = options.name ?? backend.kind
     const retention = checkRetention(
       options.retention ??
         (backend.pinned
           ? { kind: 'at-once' }
           : { kind: 'keep', budgetBytes: DEFAULT_BUDGET_BYTES }),
     )
-    const engine = new BucketEngine<Page>(backend, {
-      name: this.name,
-      retention,
-      quarantineBytes: checkBytes('quarantineBytes', options.quarantineBytes ?? 4 * 2 ** 20),
-      translate: options.translate,
-    })
-    this.engine = engine
-    const { buffer, byteOffset, pageCount } = backend.window
-    this.view = new DataView(buffer, byteOffset, pageCount * PAGE_SIZE)
-    this.access = new UnlockedAccess(engine, this.view)
-    this.rows = engine.rows.rows
-    this.rowMask = engine.rows.mask
-    this.records = engine.locks.records
-    this.tags = engine.locks.tags
-    this.entryLocks = engine.table.locks
-    this.stamps = engine.table.stamp
-    this.owner = engine.table.owner
-    this.entryPage = engine.table.firstPage
-    this.counters = engine.counters
-    this.pageMask = engine.pagesPerBucket - 1
-    this.pageShift = backend.bucketShift - 12
-    this.bucketBytes = engine.pagesPerBucket * PAGE_SIZE
+    const quarantineBytes = checkBytes('quarantineBytes', options.quarantineBytes ?? 4 * 2 ** 20)
+    const name = options.name ?? backend.kind
+    super(backend, { name, retention, quarantineBytes }, options.translate)
+    this.backend = backend
     if (options.leakTracking === true) this.leaks = this.trackLeaks()
     if (retention.kind === 'keep' && retention.idleMilliseconds !== undefined) {
       this.idleTimer = this.sweepIdle(retention.idleMilliseconds)
     }
     if (traceChannels.init.hasSubscribers) {
-      const buckets = Math.floor(pageCount / engine.pagesPerBucket)
+      const { pageCount } = backend.window
+      const buckets = Math.floor(pageCount / this.engine.pagesPerBucket)
       traceChannels.init.publish({ cache: this.name, buckets, bytes: pageCount * PAGE_SIZE })
     }
-  }
-
-  /**
-   * Maps `length` bytes from `offset` in `page` and locks them: the mapping stays in place until the
-   * matching `unlock`. Returns the window page of the first byte; the offset in it is `offset`, and the
-   * pages of the range follow contiguously. Length 0 asks for the page alone (S17).
-   *
-   * `flags` is 0 or {@link LOCK_WRITE}, with {@link LOCK_DMA} and a user's `lockFlags` if wanted.
-   *
-   * @throws PagesMissingError `ERR_XMC_PAGES_MISSING`: the guest has no memory there (S21, S25)
-   * @throws PagedOutError `ERR_XMC_PAGED_OUT`: use `lockAsync`
-   * @throws LockLimitError `ERR_XMC_LOCK_LIMIT` (S33); WindowFullError `ERR_XMC_WINDOW_FULL`
-   * @throws XmcError of the backend when it could map nothing
-   */
-  lock(page: Page, offset: number, length: number, flags: number): WindowPage {
-    const inBucket = page & this.pageMask
-    if (
-      (page & 0x7fff_ffff) === page &&
-      (offset & 4095) === offset &&
-      (length & 0x7fff_ffff) === length &&
-      inBucket * 4096 + offset + length <= this.bucketBytes &&
-      !traceChannels.map.hasSubscribers &&
-      !traceChannels.mapReturn.hasSubscribers
-    ) {
-      const index = page >> this.pageShift
-      const row = ((index & this.rowMask) << 2) | ((flags & LOCK_WRITE) << 1)
-      if (this.rows[row] === ~index) {
-        const windowPage = this.rows[row + 1]! + inBucket
-        const record = this.records[windowPage]!
-        if (record === 0) {
-          this.records[windowPage] = 4096 | offset
-          this.tags[windowPage] = flags
-        } else if ((record & 4095) === offset && record < FULL_RECORD) {
-          this.records[windowPage] = record + 4096
-          if ((flags & LOCK_DMA) !== 0) this.tags[windowPage] = flags
-        } else {
-          return this.lockSlowly(page, offset, length, flags)
-        }
-        const slot = windowPage >> this.pageShift
-        this.entryLocks[slot] = this.entryLocks[slot]! + 1
-        this.stamps[slot] = this.engine.epoch
-        this.counters[COUNTER.requests] = this.counters[COUNTER.requests]! + 1
-        return asWindowPage(windowPage)
-      }
-    }
-    return this.lockSlowly(page, offset, length, flags)
-  }
-
-  /** As `lock`, without blocking the event loop; waits for pages that are paged out. */
-  async lockAsync(page: Page, offset: number, length: number, flags: number): Promise<WindowPage> {
-    const write = (flags & LOCK_WRITE) !== 0
-    this.startRequest(page, offset, length)
-    for (;;) {
-      const found = this.engine.find(page, offset, length, write)
-      if (found >= 0) return this.takeLock(page, asWindowPage(found), offset, flags)
-      // oxlint-disable-next-line no-await-in-loop -- another miss on the bucket ends first
-      const mapped = await this.engine.single(page, offset, length, write, async () => {
-        const miss = this.engine.acquire(page, offset, length, write)
-        const windowPage = await this.engine.runAsync(miss)
-        // In the same turn as the map: an eviction in between would leave a stale pointer.
-        return this.takeLock(page, windowPage, offset, flags)
-      })
-      if (mapped !== undefined) return mapped
-    }
-  }
-
-  /**
-   * Takes back one lock, given exactly the window page and offset of a `lock`. With the last lock of
-   * a mapping it is unmapped, or kept, as the cache's retention says.
-   *
-   * @throws NotLockedError `ERR_XMC_NOT_LOCKED`: unknown, or released already; nothing is changed (M13)
-   * @throws UnmapFailedError `ERR_XMC_UNMAP_FAILED`: the lock is gone, the place is not used again (S60)
-   */
-  unlock(windowPage: WindowPage, offset: number): void {
-    const record = this.records[windowPage]!
-    if (record >= 4096 && (record & 4095) === offset) {
-      this.records[windowPage] = record < 8192 ? 0 : record - 4096
-    } else {
-      this.unlockSide(windowPage, offset)
-    }
-    const slot = this.owner[windowPage >> this.pageShift]!
-    const left = this.entryLocks[slot]! - 1
-    this.entryLocks[slot] = left
-    if (left === 0) {
-      this.stamps[slot] = this.engine.epoch
-      if (!this.engine.settled(slot)) this.engine.unlocked(slot)
-    }
-  }
-
-  /**
-   * As `unlock`, off the caller's turn and without blocking the event loop: resolves when the mapping is
-   * gone, if this was its last lock, and listeners have been told (S34). The lock itself goes at once.
-   */
-  async unlockAsync(windowPage: WindowPage, offset: number): Promise<void> {
-    this.unlockSide(windowPage, offset)
-    const slot = this.owner[windowPage >> this.pageShift]!
-    // The lock on the entry is kept until the later turn, so that nobody else unmaps it before.
-    await new Promise<void>((resolve) => {
-      setImmediate(resolve)
-    })
-    const left = this.entryLocks[slot]! - 1
-    this.entryLocks[slot] = left
-    if (left > 0) return
-    this.stamps[slot] = this.engine.epoch
-    await this.engine.unlockedAsync(slot)
-  }
-
-  /**
-   * The guest page behind a window page of a locked mapping: its first page or any other (S27).
-   *
-   * @throws NotLockedError `ERR_XMC_NOT_LOCKED`: nothing is locked there (S28)
-   */
-  pageOf(windowPage: WindowPage): Page {
-    const slot = this.owner[windowPage >> this.pageShift]!
-    const page = this.entryPage[slot]! + (windowPage - (slot << this.pageShift))
-    // A list has NaN for its first page, and is looked up below.
-    if (this.entryLocks[slot]! > 0 && page === page) {
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the backend checked the page when it was mapped
-      return page as Page
-    }
-    return this.pageOfList(windowPage)
   }
 
   /** Maps `length` bytes from `offset` in `page` and returns a handle; otherwise as `lock`. */
@@ -296,8 +105,8 @@ export class MapCache<Page extends number, Backend extends MapBackend<Page> = Ma
   mapList(pages: readonly Page[], options: MapOptions = {}): Mapping<Page> {
     this.checkList(pages)
     const flags = flagsOf(options)
-    const miss = this.engine.acquireList(pages, (flags & LOCK_WRITE) !== 0)
-    const windowPage = this.engine.runSync(miss)
+    const miss = this.misses.acquireList(pages, (flags & LOCK_WRITE) !== 0)
+    const windowPage = this.misses.runSync(miss)
     return this.lockedList(windowPage, pages, options)
   }
 
@@ -305,8 +114,8 @@ export class MapCache<Page extends number, Backend extends MapBackend<Page> = Ma
   async mapListAsync(pages: readonly Page[], options: MapOptions = {}): Promise<Mapping<Page>> {
     this.checkList(pages)
     const copy = [...pages]
-    const miss = this.engine.acquireList(copy, (flagsOf(options) & LOCK_WRITE) !== 0)
-    const windowPage = await this.engine.runAsync(miss)
+    const miss = this.misses.acquireList(copy, (flagsOf(options) & LOCK_WRITE) !== 0)
+    const windowPage = await this.misses.runAsync(miss)
     return this.lockedList(windowPage, copy, options)
   }
 
@@ -344,71 +153,6 @@ export class MapCache<Page extends number, Backend extends MapBackend<Page> = Ma
     const { windowPage, offset } = this.pointerOf(target)
     if (target instanceof Mapping) target.release()
     else this.unlock(windowPage, offset)
-  }
-
-  /** Reads an unsigned byte of guest memory, without a lock. Pages are mapped or copied as needed. */
-  loadUint8(page: Page, offset: number): number {
-    const at = this.hit(page, offset, 1, 0)
-    return at >= 0 ? this.view.getUint8(at) : this.access.load(page, offset, 1).getUint8(0)
-  }
-
-  /** Reads 2 bytes as an unsigned integer, little-endian by default; may cross pages. */
-  loadUint16(page: Page, offset: number, littleEndian: boolean = true): number {
-    const at = this.hit(page, offset, 2, 0)
-    if (at >= 0) return this.view.getUint16(at, littleEndian)
-    return this.access.load(page, offset, 2).getUint16(0, littleEndian)
-  }
-
-  /** Reads 4 bytes as an unsigned integer, little-endian by default; may cross pages. */
-  loadUint32(page: Page, offset: number, littleEndian: boolean = true): number {
-    const at = this.hit(page, offset, 4, 0)
-    if (at >= 0) return this.view.getUint32(at, littleEndian)
-    return this.access.load(page, offset, 4).getUint32(0, littleEndian)
-  }
-
-  /** Reads 8 bytes as an unsigned bigint, little-endian by default; may cross pages. */
-  loadBigUint64(page: Page, offset: number, littleEndian: boolean = true): bigint {
-    const at = this.hit(page, offset, 8, 0)
-    if (at >= 0) return this.view.getBigUint64(at, littleEndian)
-    return this.access.load(page, offset, 8).getBigUint64(0, littleEndian)
-  }
-
-  /** Writes the low byte of `value` to guest memory, without a lock. */
-  storeUint8(page: Page, offset: number, value: number): void {
-    const at = this.hit(page, offset, 1, 2)
-    if (at >= 0) this.view.setUint8(at, value)
-    else this.access.store(page, offset, 1, (bytes) => bytes.setUint8(0, value))
-  }
-
-  /** Writes the low 2 bytes of `value`, little-endian by default; may cross pages. */
-  storeUint16(page: Page, offset: number, value: number, littleEndian: boolean = true): void {
-    const at = this.hit(page, offset, 2, 2)
-    if (at >= 0) this.view.setUint16(at, value, littleEndian)
-    else this.access.store(page, offset, 2, (bytes) => bytes.setUint16(0, value, littleEndian))
-  }
-
-  /** Writes the low 4 bytes of `value`, little-endian by default; may cross pages. */
-  storeUint32(page: Page, offset: number, value: number, littleEndian: boolean = true): void {
-    const at = this.hit(page, offset, 4, 2)
-    if (at >= 0) this.view.setUint32(at, value, littleEndian)
-    else this.access.store(page, offset, 4, (bytes) => bytes.setUint32(0, value, littleEndian))
-  }
-
-  /** Writes the low 8 bytes of `value`, little-endian by default; may cross pages. */
-  storeBigUint64(page: Page, offset: number, value: bigint, littleEndian: boolean = true): void {
-    const at = this.hit(page, offset, 8, 2)
-    if (at >= 0) this.view.setBigUint64(at, value, littleEndian)
-    else this.access.store(page, offset, 8, (bytes) => bytes.setBigUint64(0, value, littleEndian))
-  }
-
-  /** Copies guest memory from `offset` in `page` into `target`, over as many pages as it takes. */
-  read(page: Page, offset: number, target: Uint8Array): void {
-    this.access.read(page, offset, target)
-  }
-
-  /** Copies `source` into guest memory from `offset` in `page` on. */
-  write(page: Page, offset: number, source: Uint8Array): void {
-    this.access.write(page, offset, source)
   }
 
   /**
@@ -492,9 +236,10 @@ export class MapCache<Page extends number, Backend extends MapBackend<Page> = Ma
 
   /** Counters so far, and what is mapped now. */
   get statistics(): CacheStatistics {
-    const { counters, engine } = this
-    const of = (counter: number): number => counters[counter] ?? 0
-    const locked = engine.table.entries.filter((slot) => this.entryLocks[slot]! > 0)
+    const { engine } = this
+    const { entries, locks } = engine.table
+    const of = (counter: number): number => engine.counters[counter] ?? 0
+    const locked = entries.filter((slot) => locks[slot]! > 0)
     return {
       hits: Math.max(0, of(COUNTER.requests) - of(COUNTER.misses)),
       misses: of(COUNTER.misses),
@@ -507,9 +252,9 @@ export class MapCache<Page extends number, Backend extends MapBackend<Page> = Ma
       unmapFailures: of(COUNTER.unmapFailures),
       leaks: of(COUNTER.leaks),
       searchSteps: engine.table.steps,
-      entries: engine.table.entries.length,
+      entries: entries.length,
       lockedEntries: locked.length,
-      locks: locked.reduce((sum, slot) => sum + this.entryLocks[slot]!, 0),
+      locks: locked.reduce((sum, slot) => sum + locks[slot]!, 0),
       mappedPages: engine.mappedPages,
       lostPages: engine.lostPages,
     }
@@ -522,7 +267,7 @@ export class MapCache<Page extends number, Backend extends MapBackend<Page> = Ma
 
   /** Unmaps every mapping that nobody has locked, of pinned pages too. Returns how many. */
   flush(): number {
-    const unlocked = this.engine.table.entries.filter((slot) => this.entryLocks[slot] === 0)
+    const unlocked = this.engine.table.entries.filter((slot) => this.engine.table.locks[slot] === 0)
     for (const slot of unlocked) this.engine.evict(slot)
     return unlocked.length
   }
@@ -542,7 +287,7 @@ export class MapCache<Page extends number, Backend extends MapBackend<Page> = Ma
     clearInterval(this.idleTimer)
     for (const slot of engine.table.entries.slice()) {
       engine.locks.clear(slot * engine.pagesPerBucket, engine.table.pageCount(slot))
-      this.entryLocks[slot] = 0
+      engine.table.locks[slot] = 0
       engine.evict(slot)
     }
     engine.closed = true
@@ -556,78 +301,6 @@ export class MapCache<Page extends number, Backend extends MapBackend<Page> = Ma
   /** @internal Takes a handle off the leak tracker. */
   forget(handle: Mapping<Page>, leakId: number): void {
     this.leaks?.released(handle, leakId)
-  }
-
-  /** Byte in `view` of a range of up to 8 bytes that is mapped and does not cross its page, or -1. */
-  private hit(page: Page, offset: number, size: number, writeRow: number): number {
-    if ((page & 0x7fff_ffff) === page && (offset & 4095) === offset && offset + size <= PAGE_SIZE) {
-      const index = page >> this.pageShift
-      const row = ((index & this.rowMask) << 2) | writeRow
-      if (this.rows[row] === ~index) {
-        const windowPage = this.rows[row + 1]! + (page & this.pageMask)
-        this.stamps[windowPage >> this.pageShift] = this.engine.epoch
-        return windowPage * 4096 + offset
-      }
-    }
-    return -1
-  }
-
-  private lockSlowly(page: Page, offset: number, length: number, flags: number): WindowPage {
-    this.startRequest(page, offset, length)
-    const miss = this.engine.acquire(page, offset, length, (flags & LOCK_WRITE) !== 0)
-    return this.takeLock(page, this.engine.runSync(miss), offset, flags)
-  }
-
-  /** Checks and counts a request that the hit path did not serve. */
-  private startRequest(page: Page, offset: number, length: number): void {
-    if (this.engine.closed) throw new ClosedError(this.name)
-    this.backend.page(page)
-    checkOffset(offset)
-    if ((length & 0x7fff_ffff) !== length) {
-      throw new InvalidArgumentError('length', 'an integer from 0 to 2147483647', length)
-    }
-    this.engine.count(COUNTER.requests)
-    if (traceChannels.map.hasSubscribers) {
-      traceChannels.map.publish({ cache: this.name, page, offset })
-    }
-  }
-
-  private takeLock(
-    page: number,
-    windowPage: WindowPage,
-    offset: number,
-    flags: number,
-  ): WindowPage {
-    const slot = this.owner[windowPage >> this.pageShift]!
-    if (!this.engine.locks.add(windowPage, offset, flags)) {
-      throw new LockLimitError(this.name, page, MAX_LOCKS_PER_POINTER)
-    }
-    this.entryLocks[slot] = this.entryLocks[slot]! + 1
-    if (traceChannels.mapReturn.hasSubscribers) {
-      traceChannels.mapReturn.publish({ cache: this.name, windowPage, offset })
-    }
-    return windowPage
-  }
-
-  private unlockSide(windowPage: WindowPage, offset: number): void {
-    if (this.engine.locks.remove(windowPage, offset)) return
-    if (traceChannels.invalidateNotFound.hasSubscribers) {
-      traceChannels.invalidateNotFound.publish({ cache: this.name, windowPage, offset })
-    }
-    throw new NotLockedError(this.name, windowPage, offset)
-  }
-
-  private pageOfList(windowPage: WindowPage): Page {
-    const slot = this.owner[windowPage >> this.pageShift] ?? -1
-    const pages = this.engine.table.lists.get(slot)
-    const page = pages?.[windowPage - slot * this.engine.pagesPerBucket]
-    if (page === undefined || this.entryLocks[slot] === 0) {
-      if (traceChannels.addressNotFound.hasSubscribers) {
-        traceChannels.addressNotFound.publish({ cache: this.name, windowPage })
-      }
-      throw new NotLockedError(this.name, windowPage, 0)
-    }
-    return this.backend.page(page)
   }
 
   private checkList(pages: readonly Page[]): void {
@@ -685,27 +358,13 @@ export class MapCache<Page extends number, Backend extends MapBackend<Page> = Ma
     let last = 0
     const timer = setInterval(() => {
       const idle = engine.table.entries.filter(
-        (slot) => this.entryLocks[slot] === 0 && this.stamps[slot]! <= previous,
+        (slot) => engine.table.locks[slot] === 0 && engine.table.stamp[slot]! <= previous,
       )
       for (const slot of idle) engine.evict(slot)
       previous = last
       last = engine.epoch++
     }, milliseconds / 2)
     return timer.unref()
-  }
-}
-
-function flagsOf(options: MapOptions): number {
-  return (
-    (options.write === true ? LOCK_WRITE : 0) |
-    (options.dma === true ? LOCK_DMA : 0) |
-    (options.user?.lockFlags ?? 0)
-  )
-}
-
-function checkOffset(offset: number): void {
-  if ((offset & 4095) !== offset) {
-    throw new InvalidArgumentError('offset', 'an integer from 0 to 4095', offset)
   }
 }
 

@@ -3,6 +3,7 @@ import { PAGE_SIZE } from '../page.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'
 import type { BucketEngine } from './bucket-engine.ts'
+import type { Misses } from './misses.ts'
 
 /**
  * Access to guest memory without a lock, where the hit path does not serve it: misses, ranges over
@@ -10,11 +11,13 @@ import type { BucketEngine } from './bucket-engine.ts'
  */
 export class UnlockedAccess<Page extends number> {
   private readonly engine: BucketEngine<Page>
+  private readonly misses: Misses<Page>
   private readonly view: DataView
   private readonly scratch: DataView = new DataView(new ArrayBuffer(8))
 
-  constructor(engine: BucketEngine<Page>, view: DataView) {
+  constructor(engine: BucketEngine<Page>, misses: Misses<Page>, view: DataView) {
     this.engine = engine
+    this.misses = misses
     this.view = view
   }
 
@@ -84,7 +87,8 @@ export class UnlockedAccess<Page extends number> {
     }
     if (write && backend.access === 'read-only') throw new ReadOnlyError(engine.name)
     if (backend.pinned && this.copy(page, offset, bytes, write)) return
-    windowPage = engine.runSync(engine.acquire(page, offset, bytes.length, write))
+    const miss = this.misses.acquire(page, offset, bytes.length, write)
+    windowPage = this.misses.runSync(miss)
     move(this.window(windowPage, offset, bytes.length), bytes)
     if (!backend.pinned) return
     const slot = engine.table.owner[Math.floor(windowPage / engine.pagesPerBucket)]!

@@ -1,0 +1,286 @@
+import type { MapBackend } from '../backend.ts'
+import { ClosedError, PagedOutError, PagesMissingError, ReadOnlyError } from '../errors.ts'
+import { countPages, isPageList, type Pages, type WindowPage } from '../page.ts'
+import { COUNTER } from '../statistics.ts'
+import { type BucketEngine, bucketOf, holesOf } from './bucket-engine.ts'
+import { type BucketRequest, DUMMY, noMissing, WRITABLE } from './bucket-table.ts'
+import { asWindowPage } from './window-page.ts'
+
+/** One call to the backend that a miss needs; done at once or awaited by whoever drives the miss. */
+export interface MapStep<Page extends number> {
+  readonly windowPage: WindowPage
+  readonly pages: Pages<Page>
+  readonly writable: boolean
+  readonly errors: Int32Array
+}
+
+/** A miss under way: yields the backend calls it needs, ends with the window page of the request. */
+export type Miss<Page extends number> = Generator<MapStep<Page>, WindowPage, void>
+
+/** Linux's number for a frame that is paged out, as the foreign map reports it. */
+const ENOENT = 2
+
+/** Gives the guest page to try instead of one that cannot be mapped, or undefined. */
+export type Translate<Page extends number> = (page: Page, pageCount: number) => number | undefined
+
+/**
+ * What happens when a request finds its pages unmapped: map, fill holes, translate, give a dummy, or
+ * fail. Each miss is told once, as a generator of backend calls, and driven synchronously or not.
+ */
+export class Misses<Page extends number> {
+  private readonly engine: BucketEngine<Page>
+  private readonly backend: MapBackend<Page>
+  private readonly translate: Translate<Page> | undefined
+  private readonly inFlight: Map<string, Promise<unknown>> = new Map()
+
+  constructor(engine: BucketEngine<Page>, translate: Translate<Page> | undefined) {
+    this.engine = engine
+    this.backend = engine.backend
+    this.translate = translate
+  }
+
+  /** Maps what a request needs, with a miss if need be (reference 2.2). */
+  *acquire(page: Page, offset: number, length: number, write: boolean): Miss<Page> {
+    if (this.engine.closed) throw new ClosedError(this.engine.name)
+    if (write && this.backend.access === 'read-only') throw new ReadOnlyError(this.engine.name)
+    let target = page
+    let translated = this.translate === undefined
+    for (;;) {
+      const request = this.engine.request(target, offset, length, write)
+      const slot = yield* this.provide(request)
+      if (slot >= 0) return this.engine.use(slot, request)
+      if (!translated) {
+        translated = true
+        const translation = this.translate?.(target, request.lastPage - request.firstPage + 1)
+        if (translation !== undefined) {
+          target = this.backend.page(translation)
+          continue
+        }
+      }
+      if (this.engine.guestArriving && !this.backend.pinned) {
+        return this.engine.use(this.insertDummy(request), request)
+      }
+      throw this.missing(request)
+    }
+  }
+
+  /** Maps a list of pages into one entry of its own. */
+  *acquireList(pages: readonly Page[], write: boolean): Miss<Page> {
+    if (this.engine.closed) throw new ClosedError(this.engine.name)
+    if (write && this.backend.access === 'read-only') throw new ReadOnlyError(this.engine.name)
+    const writable = this.engine.isWritable(write)
+    const bucketCount = Math.ceil(pages.length / this.engine.pagesPerBucket)
+    for (;;) {
+      const slot = this.engine.takeSlots(bucketCount, -1)
+      const step = stepAt(this.engine, slot, pages, writable)
+      const current = yield* this.attempt(step, slot, bucketCount)
+      if (!current) continue
+      const bad = step.errors.findIndex((errno) => errno !== 0)
+      if (bad >= 0) {
+        this.engine.discard(slot, bucketCount, pages.length)
+        throw this.missingPage(pages[bad]!, step.errors[bad]!)
+      }
+      this.engine.insertList(slot, pages, writable ? WRITABLE : 0)
+      return asWindowPage(slot * this.engine.pagesPerBucket)
+    }
+  }
+
+  /** Drives a miss with the backend's synchronous calls. */
+  runSync(miss: Miss<Page>): WindowPage {
+    let next = miss.next()
+    while (next.done !== true) {
+      const { windowPage, pages, writable, errors } = next.value
+      let failure: unknown
+      let failed = false
+      try {
+        this.backend.mapAt(windowPage, pages, writable, errors)
+      } catch (error) {
+        failure = error
+        failed = true
+      }
+      next = failed ? miss.throw(failure) : miss.next()
+    }
+    return next.value
+  }
+
+  /** Drives a miss with the backend's asynchronous calls. */
+  async runAsync(miss: Miss<Page>): Promise<WindowPage> {
+    let next = miss.next()
+    while (next.done !== true) {
+      const { windowPage, pages, writable, errors } = next.value
+      let failure: unknown
+      let failed = false
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- a miss is a sequence: each call depends on the last
+        await this.backend.mapAtAsync(windowPage, pages, writable, errors)
+      } catch (error) {
+        failure = error
+        failed = true
+      }
+      next = failed ? miss.throw(failure) : miss.next()
+    }
+    return next.value
+  }
+
+  /**
+   * Runs `start` unless the same bucket is being mapped already; then waits for that and returns
+   * undefined, so that the caller looks again.
+   */
+  async single<T>(
+    page: Page,
+    offset: number,
+    length: number,
+    write: boolean,
+    start: () => Promise<T>,
+  ): Promise<T | undefined> {
+    const { index, bucketCount } = this.engine.request(page, offset, length, write)
+    const key = `${index}:${bucketCount}:${this.engine.isWritable(write)}`
+    const running = this.inFlight.get(key)
+    if (running !== undefined) {
+      // Its failure is its own caller's to report; this caller tries again and gets its own.
+      await running.catch(() => undefined)
+      return undefined
+    }
+    const promise = start()
+    this.inFlight.set(key, promise)
+    try {
+      return await promise
+    } finally {
+      this.inFlight.delete(key)
+    }
+  }
+
+  /** Head slot of an entry that serves the request, mapping it if need be; -1 when pages are missing. */
+  private *provide(request: BucketRequest): Generator<MapStep<Page>, number, void> {
+    const found = this.engine.table.find(request)
+    if (found >= 0) return found
+    this.engine.count(COUNTER.misses)
+    // Strict mode maps a bucket with holes anew each time, as the original does (S21, S23).
+    if (request.partial >= 0 && !this.engine.mapsWholeRanges) {
+      return yield* this.fillHoles(request.partial, request)
+    }
+    return yield* this.mapBuckets(request)
+  }
+
+  private *mapBuckets(request: BucketRequest): Generator<MapStep<Page>, number, void> {
+    const { index, bucketCount } = request
+    const first = this.backend.page(index * this.engine.pagesPerBucket)
+    const pages = { first, count: bucketCount * this.engine.pagesPerBucket }
+    const writable = this.engine.isWritable(request.write)
+    for (;;) {
+      const slot = this.engine.takeSlots(bucketCount, index)
+      const step = stepAt(this.engine, slot, pages, writable)
+      const current = yield* this.attempt(step, slot, bucketCount)
+      if (!current) continue
+      const other = this.engine.table.find(request)
+      if (other >= 0) {
+        this.engine.discard(slot, bucketCount, pages.count)
+        return other
+      }
+      const complete = noMissing(step.errors, request)
+      const holes = holesOf(step.errors)
+      if (holes?.every((errno) => errno !== 0) === true) {
+        this.engine.discard(slot, bucketCount, pages.count)
+        return -1
+      }
+      this.engine.insertRun(slot, pages, writable ? WRITABLE : 0, holes)
+      return complete ? slot : -1
+    }
+  }
+
+  /** Maps the requested pages that an entry lacks, in their places; the others stay untouched (S24). */
+  private *fillHoles(slot: number, request: BucketRequest): Generator<MapStep<Page>, number, void> {
+    const holes = this.engine.table.holes.get(slot)
+    if (holes === undefined) return slot
+    const writable = (this.engine.table.flags[slot]! & WRITABLE) !== 0
+    const firstPage = this.engine.table.firstPage[slot]!
+    const place = slot * this.engine.pagesPerBucket
+    const { generation } = this.engine
+    this.engine.hold(slot)
+    try {
+      for (const [start, end] of runsOfHoles(holes, request)) {
+        const pages = { first: this.backend.page(firstPage + start), count: end - start }
+        const errors = new Int32Array(pages.count)
+        const windowPage = asWindowPage(place + start)
+        this.engine.noteMapCall(bucketOf(firstPage, this.engine.pagesPerBucket), pages.count)
+        yield { windowPage, pages, writable, errors }
+        holes.set(errors, start)
+      }
+    } finally {
+      this.engine.letGo(slot)
+    }
+    if (this.engine.closed) throw new ClosedError(this.engine.name)
+    if (generation !== this.engine.generation) return yield* this.provide(request)
+    if (holes.every((errno) => errno === 0)) {
+      this.engine.table.holes.delete(slot)
+      this.engine.expose(slot)
+    }
+    return noMissing(holes, request) ? slot : -1
+  }
+
+  /** Yields one backend call. False when it must be made again; the slots are free then. */
+  private *attempt(
+    step: MapStep<Page>,
+    slot: number,
+    bucketCount: number,
+  ): Generator<MapStep<Page>, boolean, void> {
+    const pageCount = countPages(step.pages)
+    const first = isPageList(step.pages) ? step.pages[0] : step.pages.first
+    this.engine.noteMapCall(bucketOf(first ?? 0, this.engine.pagesPerBucket), pageCount)
+    const { generation } = this.engine
+    try {
+      yield step
+    } catch (error) {
+      this.engine.freeSlots(slot, bucketCount)
+      throw error
+    }
+    if (generation === this.engine.generation && !this.engine.closed) return true
+    this.engine.discard(slot, bucketCount, pageCount)
+    if (this.engine.closed) throw new ClosedError(this.engine.name)
+    return false
+  }
+
+  private insertDummy(request: BucketRequest): number {
+    const { index, bucketCount } = request
+    const slot = this.engine.takeSlots(bucketCount, index)
+    const pageCount = bucketCount * this.engine.pagesPerBucket
+    this.backend.window.reset(asWindowPage(slot * this.engine.pagesPerBucket), pageCount)
+    const first = index * this.engine.pagesPerBucket
+    const pages = { first: this.backend.page(first), count: pageCount }
+    this.engine.insertRun(slot, pages, DUMMY | WRITABLE, undefined)
+    return slot
+  }
+
+  private missing(request: BucketRequest): Error {
+    const page = request.index * this.engine.pagesPerBucket + request.missingPage
+    return this.missingPage(page, request.missingErrno)
+  }
+
+  private missingPage(page: number, errno: number): Error {
+    return errno === ENOENT
+      ? new PagedOutError(this.engine.name, page)
+      : new PagesMissingError(this.engine.name, page, errno)
+  }
+}
+
+function stepAt<Page extends number>(
+  engine: BucketEngine<Page>,
+  slot: number,
+  pages: Pages<Page>,
+  writable: boolean,
+): MapStep<Page> {
+  const windowPage = asWindowPage(slot * engine.pagesPerBucket)
+  return { windowPage, pages, writable, errors: new Int32Array(countPages(pages)) }
+}
+
+/** Runs of missing pages within a request, as [start, end) from the start of the entry. */
+function runsOfHoles(holes: Int32Array, request: BucketRequest): [number, number][] {
+  const runs: [number, number][] = []
+  for (let page = request.firstPage; page <= request.lastPage; page++) {
+    if (holes[page] === 0) continue
+    const last = runs.at(-1)
+    if (last !== undefined && last[1] === page) last[1] = page + 1
+    else runs.push([page, page + 1])
+  }
+  return runs
+}
