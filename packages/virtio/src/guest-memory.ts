@@ -1,0 +1,31 @@
+/**
+ * A stretch of guest memory that a device may touch until it releases it.
+ *
+ * A range that was mapped for reading must not be stored into: its pages may be read-only, and then
+ * the process dies.
+ */
+export interface GuestRange {
+  /** The memory itself; never longer than asked, and shorter where it is not contiguous. */
+  readonly bytes: Uint8Array
+  /**
+   * Gives the memory back, exactly once. `accessed` is the number of bytes from the start that were
+   * really written (0 for a range mapped for reading).
+   */
+  release(accessed: number): void
+}
+
+/**
+ * The port to the guest's memory, by device address: 4 KiB page number and offset in the page. A page
+ * number is below 2^52, so that 64-bit addresses, grant addresses with bit 63 set among them, are
+ * exact. Met by an address space.
+ */
+export interface GuestMemory {
+  /**
+   * Maps up to `length` bytes (at least 1) for reading or writing, at least one of them.
+   *
+   * @throws Error with a `code`, when the first byte is not memory or the guest withdrew it
+   */
+  map(page: number, offset: number, length: number, write: boolean): GuestRange
+  /** As `map`, without blocking the event loop; waits for pages that are paged out. */
+  mapAsync(page: number, offset: number, length: number, write: boolean): Promise<GuestRange>
+}
