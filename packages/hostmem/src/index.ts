@@ -1,0 +1,15 @@
+export { PAGE_SHIFT, PAGE_SIZE, type WindowPage, windowPage } from '@xmc/core'
+export * from './address-space-limit.ts'
+export {
+  createMemoryFile,
+  type MemoryFile,
+  type MemoryFileOptions,
+} from './memory-file.ts'
+export * from './platform.ts'
+export {
+  type HostMemoryWindow,
+  openWindow,
+  WindowAllocationError,
+  type WindowOptions,
+  type WindowSizeReason,
+} from './window.ts'

@@ -1,0 +1,427 @@
+import { markAsUntransferable } from 'node:worker_threads'
+import {
+  ClosedError,
+  InvalidArgumentError,
+  PAGE_SIZE,
+  RefusedError,
+  SystemCallError,
+  type TargetWindow,
+  type WindowPage,
+  XmcError,
+} from '@xmc/core'
+import { type Allocation, allocate, type Refusal } from './internal/allocation.ts'
+import { MAPPED, NO_RESERVE, type PageStates, PLAIN } from './internal/page-states.ts'
+import {
+  ENOMEM,
+  MADV_DODUMP,
+  MADV_DONTDUMP,
+  MADV_DONTNEED,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_NORESERVE,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  PROT_READ,
+  PROT_WRITE,
+  type SystemCalls,
+  systemCalls,
+} from './internal/system-calls.ts'
+
+/** How large a window to open; exactly one of `pageCount` and `bytes`. */
+export interface WindowOptions {
+  /** Pages of 4096 bytes, 1 to 2^31. */
+  readonly pageCount?: number | undefined
+  /** The same in bytes, 1 to 2^43, rounded up to whole pages. */
+  readonly bytes?: number | undefined
+  /** Whether the window lies in a SharedArrayBuffer, which other threads can read and write. Default false. */
+  readonly shared?: boolean | undefined
+  /** The fewest pages to be content with. Default 4096 (16 MiB), or the size asked for where that is less. */
+  readonly minimumPages?: number | undefined
+}
+
+/**
+ * Why a window has the size it has: the size asked for; less, since RLIMIT_AS leaves no room for more;
+ * or less, since V8 or the kernel refused more.
+ */
+export type WindowSizeReason = 'as-requested' | Refusal
+
+/**
+ * Opens a window of host memory that reads as zeros. It takes address space only: the kernel commits
+ * a page when it is first written. Where the size is refused, half of it is tried, and so on down to
+ * `minimumPages`: compare `pageCount` with `requestedPages`. Under a finite RLIMIT_AS a size counts
+ * as refused unless it leaves 512 MiB to the rest of the process.
+ *
+ * @throws UnsupportedPlatformError `ERR_XMC_UNSUPPORTED_PLATFORM`
+ * @throws NativeLibraryError `ERR_XMC_NATIVE_LIBRARY` when koffi is not installed
+ * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`
+ * @throws WindowAllocationError `ERR_XMC_WINDOW_ALLOCATION` when `minimumPages` are refused, too
+ */
+export function openWindow(options: WindowOptions): HostMemoryWindow {
+  const requestedPages = requestedPageCount(options)
+  const { shared = false, minimumPages = Math.min(requestedPages, 4096) } = options
+  if (typeof shared !== 'boolean') {
+    throw new InvalidArgumentError('shared', 'true or false', shared)
+  }
+  if (!Number.isInteger(minimumPages) || minimumPages < 1 || minimumPages > requestedPages) {
+    throw new InvalidArgumentError(
+      'minimumPages',
+      `an integer from 1 to ${requestedPages}, the pages asked for`,
+      minimumPages,
+    )
+  }
+  const calls = systemCalls()
+  const allocation = allocate(requestedPages, minimumPages, shared)
+  if (typeof allocation === 'string') {
+    throw new WindowAllocationError(requestedPages, minimumPages, allocation)
+  }
+  return new HostMemoryWindow(calls, allocation, requestedPages)
+}
+
+/** The most pages of a window: a window page is an integer from 0 to 2^31 − 1. */
+const MAXIMUM_PAGES = 2 ** 31
+
+/**
+ * Buffers with live mappings. If one were collected, its mappings would go with it under whoever
+ * counts on them (a hypervisor expects them to be unmapped in order).
+ */
+const pinned = new Set<ArrayBuffer | SharedArrayBuffer>()
+
+/**
+ * A window of host memory: one buffer, made once, whose pages are replaced in place by pages of files
+ * and devices. Made by {@link openWindow}; meets `TargetWindow` of `@xmc/core`.
+ *
+ * Anonymous pages stand wherever nothing is mapped, so a read through a stale view never ends the
+ * process. While a page is mapped, the buffer is not collected.
+ *
+ * # Limitations
+ *
+ * What ends the process all the same: a store to a page that is mapped read-only (SIGSEGV), and
+ * touching a mapped page that lies beyond the end of its file (SIGBUS). Pages mapped through
+ * `hostAddress` by others are not known here. A window belongs to the thread that opened it.
+ */
+class HostMemoryWindow implements TargetWindow {
+  /** The buffer that the window lies in, not all of which belongs to the window. It never moves; it cannot be transferred. */
+  readonly buffer: ArrayBuffer | SharedArrayBuffer
+  /** Where window page 0 starts in `buffer`, in bytes: a page boundary of the host's memory, not of the buffer. */
+  readonly byteOffset: number
+  /** Pages of the window, 4096 bytes each. */
+  readonly pageCount: number
+  /** Pages that were asked for. */
+  readonly requestedPages: number
+  /** Why `pageCount` is what it is. */
+  readonly reason: WindowSizeReason
+  /** Host virtual address of window page 0: a multiple of 4096 below 2^52. */
+  readonly hostAddress: number
+  readonly #calls: SystemCalls
+  readonly #states: PageStates
+  /** Shows by its length whether the buffer is still where it was. */
+  readonly #firstByte: Uint8Array
+  #closed = false
+
+  constructor(calls: SystemCalls, allocation: Allocation, requestedPages: number) {
+    const { buffer, pageCount, states, refusal } = allocation
+    // Node 20 copies an ArrayBuffer that is marked so instead of moving its memory to another owner.
+    if (buffer instanceof ArrayBuffer) markAsUntransferable(buffer)
+    const firstByte = new Uint8Array(buffer, 0, 1)
+    const address = calls.memcpy(firstByte, firstByte, 0)
+    this.hostAddress = Math.ceil(address / PAGE_SIZE) * PAGE_SIZE
+    this.buffer = buffer
+    this.byteOffset = this.hostAddress - address
+    this.pageCount = pageCount
+    this.requestedPages = requestedPages
+    this.reason = refusal ?? 'as-requested'
+    this.#calls = calls
+    this.#states = states
+    this.#firstByte = firstByte
+    this.#keepSpareArea(true)
+  }
+
+  /**
+   * Pages that hold a file's page: those mapped here and not reset since. A page whose anonymous page
+   * could not be put back counts, too.
+   */
+  get mappedPages(): number {
+    return this.#states.mappedPages
+  }
+
+  /**
+   * Maps `pageCount` pages of the file `fd` from byte `fileOffset` at `page`, shared and in place, over
+   * whatever was there. When the kernel refuses, anonymous pages are in place before the error is thrown.
+   * The caller guarantees that the pages lie inside the file, and makes no store to pages mapped read-only.
+   *
+   * @param page first page, 0 to `pageCount` − 1 of the window
+   * @param pageCount at least 1, up to the end of the window
+   * @param fd a descriptor, at least 0; it may be closed afterwards
+   * @param fileOffset a multiple of 4096, 0 to 2^53 − 4096
+   * @param writable whether stores are allowed
+   * @throws ClosedError `ERR_XMC_CLOSED`
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`; nothing was changed
+   * @throws SystemCallError `ERR_XMC_SYSTEM_CALL`: `EBADF` for a descriptor that is not open, `EACCES` for one
+   * that is not open for the access, `ENODEV` for one that cannot be mapped, `ENOMEM` most likely for
+   * the number of memory areas, whatever a device says
+   */
+  map(
+    page: WindowPage,
+    pageCount: number,
+    fd: number,
+    fileOffset: number,
+    writable: boolean,
+  ): void {
+    this.#check(page, pageCount)
+    if (!isNonNegativeInt32(fd)) {
+      throw new InvalidArgumentError('fd', 'an integer from 0 to 2147483647', fd)
+    }
+    if (!Number.isSafeInteger(fileOffset) || fileOffset < 0 || fileOffset % PAGE_SIZE !== 0) {
+      throw new InvalidArgumentError(
+        'fileOffset',
+        'a multiple of 4096 from 0 to 2^53 - 4096',
+        fileOffset,
+      )
+    }
+    if (typeof writable !== 'boolean') {
+      throw new InvalidArgumentError('writable', 'true or false', writable)
+    }
+    const address = this.#calls.mmap(
+      this.hostAddress + page * PAGE_SIZE,
+      pageCount * PAGE_SIZE,
+      writable ? PROT_READ | PROT_WRITE : PROT_READ,
+      MAP_SHARED | MAP_FIXED,
+      fd,
+      fileOffset,
+    )
+    if (address === -1) {
+      const errno = this.#calls.errno()
+      this.#refuse(errno, page, pageCount, `fd ${fd} at offset ${fileOffset}`)
+    }
+    this.#note(page, pageCount, MAPPED)
+  }
+
+  /**
+   * Puts anonymous zero pages at `page` and the `pageCount − 1` that follow, whatever was there.
+   *
+   * @param page first page, 0 to `pageCount` − 1 of the window
+   * @param pageCount at least 1, up to the end of the window
+   * @throws ClosedError `ERR_XMC_CLOSED`
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`; nothing was changed
+   * @throws SystemCallError `ERR_XMC_SYSTEM_CALL` when the kernel refuses: the pages count as mapped and
+   * must not be touched, since some may be missing; reset them again. `EINVAL` for a part of one mapping of
+   * a device that does not allow it
+   */
+  reset(page: WindowPage, pageCount: number): void {
+    this.#check(page, pageCount)
+    const errno = this.#restore(page, pageCount)
+    if (errno !== 0) throw restoreError(errno, page, pageCount)
+  }
+
+  /**
+   * Gives the memory of anonymous pages back to the kernel; they read as zeros again.
+   *
+   * @param page first page, 0 to `pageCount` − 1 of the window
+   * @param pageCount at least 1, up to the end of the window
+   * @throws ClosedError `ERR_XMC_CLOSED`
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`
+   * @throws RefusedError `ERR_XMC_REFUSED` when any of the pages is mapped; nothing was changed
+   * @throws SystemCallError `ERR_XMC_SYSTEM_CALL` when the kernel refuses: `EINVAL` for pages locked in memory
+   */
+  discard(page: WindowPage, pageCount: number): void {
+    this.#check(page, pageCount)
+    if (this.#states.hasMapped(page, pageCount)) {
+      throw new RefusedError(
+        `discard takes anonymous pages only, and some of the ${pageCount} pages from window page ${page} are mapped: reset them`,
+      )
+    }
+    if (this.#drop(page, pageCount) !== 0) {
+      const detail = `${pageCount} pages at window page ${page}`
+      throw new SystemCallError('madvise', this.#calls.errno(), detail)
+    }
+  }
+
+  /**
+   * Puts anonymous pages in the whole window, gives its memory back and lets the buffer be collected.
+   * Views stay usable: they read as zeros. `map`, `reset` and `discard` throw from then on; a second
+   * `close` does nothing.
+   *
+   * @throws SystemCallError `ERR_XMC_SYSTEM_CALL` when the kernel refuses: the window stays open, close it again
+   */
+  close(): void {
+    if (this.#closed) return
+    this.#checkBuffer()
+    // One call for all pages: it leaves one memory area where there may be thousands.
+    const errno = this.#restore(0, this.pageCount)
+    if (errno !== 0) throw restoreError(errno, 0, this.pageCount)
+    this.#closed = true
+  }
+
+  /** The same as {@link HostMemoryWindow.close}. */
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  #check(page: number, pageCount: number): void {
+    if (this.#closed) throw new ClosedError('the window of host memory')
+    this.#checkBuffer()
+    if (!isNonNegativeInt32(page) || page >= this.pageCount) {
+      const expected = `an integer from 0 to ${this.pageCount - 1}`
+      throw new InvalidArgumentError('page', expected, page)
+    }
+    if (!Number.isInteger(pageCount) || pageCount < 1 || pageCount > this.pageCount - page) {
+      const expected = `an integer from 1 to ${this.pageCount - page}, up to the end of the window`
+      throw new InvalidArgumentError('pageCount', expected, pageCount)
+    }
+  }
+
+  /** The memory of a detached buffer may belong to somebody else, or be free. */
+  #checkBuffer(): void {
+    if (this.#firstByte.length === 0) {
+      throw new RefusedError(
+        'the buffer of a window of host memory was detached: do not transfer it, share it by opening the window with { shared: true }',
+      )
+    }
+  }
+
+  /** Throws for a map that failed, after anonymous pages are back: the failed call may have removed what was there. */
+  #refuse(errno: number, page: number, pageCount: number, what: string): never {
+    const restoreErrno = this.#restore(page, pageCount)
+    const detail = describe(errno, page, pageCount, what)
+    if (restoreErrno === 0) throw new SystemCallError('mmap', errno, detail)
+    const cause = restoreError(restoreErrno, page, pageCount)
+    throw new SystemCallError(
+      'mmap',
+      errno,
+      `${detail}; nor could anonymous pages be put back: do not touch the pages, reset them`,
+      { cause },
+    )
+  }
+
+  /** Puts anonymous zero pages in place; returns 0, or the errno when pages may be missing. */
+  #restore(page: number, pageCount: number): number {
+    let kind = this.#states.fillerFor(page, pageCount)
+    if (!this.#fill(page, pageCount, kind)) {
+      const errno = this.#calls.errno()
+      // At the limit of memory areas the kernel refuses before it removes anything, and pages that were
+      // anonymous still are. madvise succeeds only where no page is missing.
+      if (!this.#states.hasMapped(page, pageCount) && this.#drop(page, pageCount) === 0) return 0
+      // Without a charge for memory, and with one memory area less elsewhere, it may be possible.
+      kind = NO_RESERVE
+      this.#keepSpareArea(false)
+      const filled = this.#fill(page, pageCount, kind)
+      this.#keepSpareArea(true)
+      if (!filled) {
+        this.#note(page, pageCount, MAPPED)
+        return errno
+      }
+    }
+    this.#note(page, pageCount, kind)
+    return 0
+  }
+
+  /**
+   * Makes the page behind the window a memory area of its own, or part of the one beside it. A process
+   * with one area too many can map nothing at all, not even over a mapping; giving this one up lets
+   * it unmap. Whether that works shows in the call that follows, so the result does not matter.
+   */
+  #keepSpareArea(keep: boolean): void {
+    const address = this.hostAddress + this.pageCount * PAGE_SIZE
+    this.#calls.madvise(address, PAGE_SIZE, keep ? MADV_DONTDUMP : MADV_DODUMP)
+  }
+
+  #fill(page: number, pageCount: number, kind: typeof PLAIN | typeof NO_RESERVE): boolean {
+    const address = this.#calls.mmap(
+      this.hostAddress + page * PAGE_SIZE,
+      pageCount * PAGE_SIZE,
+      PROT_READ | PROT_WRITE,
+      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | (kind === NO_RESERVE ? MAP_NORESERVE : 0),
+      -1,
+      0,
+    )
+    return address !== -1
+  }
+
+  #drop(page: number, pageCount: number): number {
+    const address = this.hostAddress + page * PAGE_SIZE
+    return this.#calls.madvise(address, pageCount * PAGE_SIZE, MADV_DONTNEED)
+  }
+
+  #note(
+    page: number,
+    pageCount: number,
+    state: typeof PLAIN | typeof NO_RESERVE | typeof MAPPED,
+  ): void {
+    const states = this.#states
+    const before = states.mappedPages
+    states.set(page, pageCount, state)
+    if (before === 0) {
+      if (states.mappedPages > 0) pinned.add(this.buffer)
+    } else if (states.mappedPages === 0) {
+      pinned.delete(this.buffer)
+    }
+  }
+}
+
+export type { HostMemoryWindow }
+
+/** `ERR_XMC_WINDOW_ALLOCATION`: not even the smallest window that was to be accepted can be had. */
+export class WindowAllocationError extends XmcError {
+  /** Pages that were asked for. */
+  readonly requestedPages: number
+  /** The fewest pages that would have been accepted. */
+  readonly minimumPages: number
+  /** Why they were refused. */
+  readonly reason: Refusal
+
+  constructor(requestedPages: number, minimumPages: number, reason: Refusal) {
+    const why =
+      reason === 'address-space-limit'
+        ? 'RLIMIT_AS leaves no room: raise it'
+        : 'V8 or the kernel refuses the memory: ask for fewer pages or look at vm.overcommit_memory'
+    super(
+      'ERR_XMC_WINDOW_ALLOCATION',
+      `a window of ${requestedPages} pages cannot be had, nor one of ${minimumPages}, the fewest to be accepted; ${why}`,
+    )
+    this.requestedPages = requestedPages
+    this.minimumPages = minimumPages
+    this.reason = reason
+  }
+}
+
+function requestedPageCount(options: WindowOptions): number {
+  const { pageCount, bytes } = options
+  if (bytes === undefined) {
+    if (
+      !Number.isInteger(pageCount) ||
+      pageCount === undefined ||
+      pageCount < 1 ||
+      pageCount > MAXIMUM_PAGES
+    ) {
+      const expected = `an integer from 1 to ${MAXIMUM_PAGES}, or the option bytes instead`
+      throw new InvalidArgumentError('pageCount', expected, pageCount)
+    }
+    return pageCount
+  }
+  if (pageCount !== undefined) {
+    throw new InvalidArgumentError('bytes', 'nothing beside the option pageCount', bytes)
+  }
+  if (!Number.isInteger(bytes) || bytes < 1 || bytes > MAXIMUM_PAGES * PAGE_SIZE) {
+    const expected = `an integer from 1 to ${MAXIMUM_PAGES * PAGE_SIZE}`
+    throw new InvalidArgumentError('bytes', expected, bytes)
+  }
+  return Math.ceil(bytes / PAGE_SIZE)
+}
+
+function isNonNegativeInt32(value: number): boolean {
+  return typeof value === 'number' && (value & 0x7fffffff) === value
+}
+
+function restoreError(errno: number, page: number, pageCount: number): SystemCallError {
+  const detail = describe(errno, page, pageCount, 'anonymous memory')
+  return new SystemCallError('mmap', errno, detail)
+}
+
+function describe(errno: number, page: number, pageCount: number, what: string): string {
+  const place = `${what} to ${pageCount} pages at window page ${page}`
+  if (errno !== ENOMEM) return place
+  return (
+    `${place}; likely the process has as many memory areas as vm.max_map_count allows (65530 by default): ` +
+    'raise it with sysctl, or keep fewer separate mappings'
+  )
+}

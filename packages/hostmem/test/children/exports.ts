@@ -1,0 +1,2 @@
+export { XmcError } from '@xmc/core'
+export * from '../../src/index.ts'
