@@ -1,1 +1,5 @@
+export * from './block-protocol.ts'
+export * from './features.ts'
 export * from './guest-memory.ts'
+export * from './registers.ts'
+export * from './ring-layout.ts'
