@@ -152,7 +152,6 @@ export function namedCases(guest: TraceGuest): Record<string, () => string> {
   const { tables } = guest
   let mapped = 0
   let failures = 0
-  const status = (value: number): string => `status=${value}`
   const with8 = (value: number): string => `status=${value} flags=${guest.flags(8)}`
   const entry8 = (flags: number): void => guest.grant(8, flags, 0)
   const fill = (reference: (n: number) => number): number => {
@@ -314,6 +313,10 @@ export function namedCases(guest: TraceGuest): Record<string, () => string> {
     end_named: () => `fail=${failures}`,
     end_fuzz: () => `fail=${failures}`,
   }
+}
+
+function status(value: number): string {
+  return `status=${value}`
 }
 
 function hexByte(page: Uint8Array): string {
