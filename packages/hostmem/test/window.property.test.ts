@@ -125,7 +125,7 @@ function apply(
       model.file[filePage] = each.byte
       return outcomeOf(() => file.write(filePage * 4096, Uint8Array.of(each.byte)))
     }
-    case 'punchHole': {
+    default: {
       const filePage = each.page % FILE_PAGES
       model.file[filePage] = 0
       return outcomeOf(() => file.punchHole(filePage * 4096, 4096))
