@@ -14,20 +14,20 @@ import { domainId, type GrantReference, grantReference } from '../src/identifier
 export const SELF = domainId(0)
 /** A domain that exists, and does nothing. */
 export const OTHER = domainId(1)
-export const HOST_MAP = GRANT_MAP_FLAGS.host_map
-export const READ_ONLY: number = GRANT_MAP_FLAGS.host_map | GRANT_MAP_FLAGS.readonly
+const HOST_MAP = GRANT_MAP_FLAGS.host_map
+const READ_ONLY: number = GRANT_MAP_FLAGS.host_map | GRANT_MAP_FLAGS.readonly
 
 const FRAME_0 = 0x100
 const FRAMES = 8
 const NO_HANDLE = 0xffff_ffff
 
 /** One address of the guest with what is mapped there. */
-export interface Slot {
+interface Slot {
   readonly address: number
   readonly handle: number
 }
 
-export interface TraceGuestOptions {
+interface TraceGuestOptions {
   readonly maptrackFrames: number
   readonly translated: boolean
 }

@@ -13,7 +13,7 @@ import { guestFrame } from '../identifiers.ts'
 const MAXIMUM_PINS = 128
 
 /** The four pin counters of an entry: 0 to 128 each. */
-export interface PinCounters {
+interface PinCounters {
   hostRead: number
   hostWrite: number
   deviceRead: number
@@ -30,7 +30,7 @@ export interface ActiveEntry {
 }
 
 /** What is to be pinned, or unpinned. */
-export interface PinRequest {
+interface PinRequest {
   readonly host: boolean
   readonly device: boolean
   readonly writable: boolean

@@ -96,7 +96,7 @@ export interface IoreqServer {
   destroy(): void
 }
 
-export interface ServerSettings {
+interface ServerSettings {
   readonly id: number
   readonly domain: DomainId
   readonly emulator: DomainId
