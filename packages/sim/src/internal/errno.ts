@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 import { SystemCallError } from '@xmc/core'
 
 /** The errors that the simulated hypercalls give. */
-type ErrnoName = 'EBUSY' | 'EEXIST' | 'EINVAL' | 'ENOENT' | 'ENOMEM' | 'ENOSPC' | 'ESRCH'
+type ErrnoName = 'EEXIST' | 'EINVAL' | 'ENOENT' | 'ENOMEM' | 'ENOSPC' | 'ESRCH'
 
 /** The error of a hypercall that Xen refuses with this errno. */
 export function refused(call: string, errno: ErrnoName, detail: string): SystemCallError {

@@ -47,7 +47,7 @@ export class GranterTable {
   readonly domain: DomainId
   /** The whole table up to its largest size; only the first {@link GranterTable.frames} count. */
   readonly bytes: ArrayBuffer
-  readonly active = new Map<GrantReference, ActiveEntry>()
+  readonly active: Map<GrantReference, ActiveEntry> = new Map()
   frames = 1
   readonly #view: DataView
   readonly #pinnedPages: Map<number, number>
