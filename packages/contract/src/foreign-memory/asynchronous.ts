@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { constants } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { available } from '../contract-case.ts'
+import { together } from '../internal/in-order.ts'
 import { assertErrno } from '../internal/refusals.ts'
 import {
   assertBytes,
@@ -80,11 +81,13 @@ export const asynchronousCases: readonly ForeignMemoryCase[] = [
       const errors = new Int32Array(2)
       const request = mapRequest(provider, 0, framesAt(provider, 0, 1), { errors })
       const order: string[] = []
+      const pageInLater = async (): Promise<void> => {
+        await delay(1)
+        order.push('paged in')
+        await paging.pageIn(frameAt(provider, 1))
+      }
       const mapped = provider.memory.mapAsync(request).then(() => order.push('mapped'))
-      await delay(1)
-      order.push('paged in')
-      await paging.pageIn(frameAt(provider, 1))
-      await mapped
+      await together(mapped, pageInLater())
       assert.deepEqual(order, ['paged in', 'mapped'])
       assert.deepEqual([...errors], [0, 0])
       assertBytes(provider.window, 1, 0, pattern(36), 'the frame that was paged in')

@@ -1,4 +1,5 @@
-import type { Pages } from '@xmc/core'
+import assert from 'node:assert/strict'
+import { countPages, type Pages } from '@xmc/core'
 import { type DomainId, type GuestFrame, guestFrame } from '@xmc/foreign'
 import type { CapabilityName, ContractCase } from '../contract-case.ts'
 import { inOrder } from '../internal/in-order.ts'
@@ -31,9 +32,10 @@ export function framesAt(
   return indexes.map((index) => frameAt(provider, index))
 }
 
-/** How a step differs from a writable map of the guest's frames with an error for each. */
+/** How a step differs from a writable map of the guest's frames. */
 export interface MapOptions {
   readonly writable?: boolean
+  /** The error array, or undefined for none. */
   readonly errors?: Int32Array | undefined
   readonly domain?: DomainId
 }
@@ -55,14 +57,20 @@ export function mapRequest(
   }
 }
 
-/** Maps `frames` at `page`, every one of which must succeed. */
+/** Maps `frames` at `page`. Unless `options` have an error array, or none, every frame must succeed. */
 export function map(
   provider: ForeignMemoryProvider,
   page: number,
   frames: Pages<GuestFrame>,
   options: MapOptions = {},
 ): void {
-  provider.memory.map(mapRequest(provider, page, frames, options))
+  const errors = new Int32Array(countPages(frames))
+  provider.memory.map(mapRequest(provider, page, frames, { errors, ...options }))
+  assert.equal(
+    errors.findIndex((error) => error !== 0),
+    -1,
+    'no frame fails, not that at index',
+  )
 }
 
 /** Unmaps `count` pages at `page`. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
 import { available } from '../contract-case.ts'
+import { together } from '../internal/in-order.ts'
 import { assertErrno } from '../internal/refusals.ts'
 import {
   assertBytes,
@@ -57,11 +58,13 @@ export const asynchronousCases: readonly GrantTableCase[] = [
       await paging.pageOut(pages, 1)
       const order: string[] = []
       const request = mapRequest(provider, 0, pages.references)
+      const pageInLater = async (): Promise<void> => {
+        await delay(1)
+        order.push('paged in')
+        await paging.pageIn(pages, 1)
+      }
       const mapped = provider.table.mapAsync(request).then(() => order.push('mapped'))
-      await delay(1)
-      order.push('paged in')
-      await paging.pageIn(pages, 1)
-      await mapped
+      await together(mapped, pageInLater())
       assert.deepEqual(order, ['paged in', 'mapped'])
       assertBytes(provider.window, 1, 0, pattern(54), 'the page that was paged in')
     },

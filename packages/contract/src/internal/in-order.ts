@@ -14,6 +14,12 @@ export async function inOrder<Item>(
   await previous
 }
 
+/** Waits for all of `steps`, also when one fails; then fails with the first failure. */
+export async function together(...steps: readonly Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(steps)
+  for (const result of results) if (result.status === 'rejected') throw result.reason
+}
+
 /** The whole numbers from 0 to `count` − 1. */
 export function upTo(count: number): readonly number[] {
   return Array.from({ length: count }, (_, index) => index)
