@@ -80,12 +80,13 @@ export class ForeignDevice {
 
   /**
    * Maps frames in one attempt, over whatever the target held. With `errors`, the call returns even if
-   * every frame failed: `EINVAL` for a hole and for a domain that is being destroyed, `ENOENT` for a frame
-   * that is paged out, `ESRCH` for the caller's own domain or one that does not exist.
+   * every frame is bad: `EINVAL` for a hole, `ENOENT` for a frame that is paged out.
    *
-   * @throws SystemCallError `ERR_XMC_SYSTEM_CALL`: the errno of the first bad frame when there is no
-   * `errors`; `EINVAL` for no frames, or (nothing is changed then) for a target that covers a part of a
-   * mapping. Anonymous pages are in the target after any other error
+   * @throws SystemCallError `ERR_XMC_SYSTEM_CALL`: `ESRCH` for the caller's own domain or one that does not
+   * exist, `EINVAL` for one that is dying (Xen gives these errnos for each frame, and `errors` holds them);
+   * the errno of the first bad frame when there is no `errors`; `EINVAL` for no frames, or (nothing is
+   * changed then) for a target that covers a part of a mapping. After any other error anonymous pages are
+   * in the target
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a target outside the window, or `errors` too short
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
@@ -171,15 +172,20 @@ export class ForeignDevice {
     try {
       if (fault !== undefined && fault.pages === undefined)
         throw injectedError('foreign map', fault)
-      const machines = new Float64Array(pageCount)
+      const machines = new Float64Array(pageCount).fill(-1)
       const errors = request.errors ?? new Int32Array(pageCount)
-      const failed = this.#resolve(request, machines, errors, fault?.pages ?? [], fault?.errno ?? 0)
+      const domain = this.#mappedDomain(request, errors)
+      lookUp(domain, frames, machines, errors)
+      for (const page of fault?.pages ?? []) {
+        machines[page] = -1
+        errors[page] = fault?.errno ?? EINVAL
+      }
+      const failed = countErrors(errors, pageCount)
       if (failed > 0 && request.errors === undefined) throw firstError(request, errors)
       mapMachinePages(this.#parts, window, windowPage, machines, writable)
       resetMissing(window, windowPage, machines)
       for (const mapping of covered) this.#forget(mapping)
-      const domain = this.#parts.domain(request.domain)
-      if (domain !== undefined && failed < pageCount) {
+      if (failed < pageCount) {
         const hold = domain.hold(rangesOf(machines))
         const report = this.#parts.accounting.added({
           kind: 'foreign',
@@ -202,28 +208,15 @@ export class ForeignDevice {
     }
   }
 
-  /** Fills in the machine page (−1 for a bad frame) and the errno of each frame; returns how many are bad. */
-  #resolve(
-    request: ForeignMapRequest,
-    machines: Float64Array,
-    errors: Int32Array,
-    faultyPages: readonly number[],
-    faultErrno: number,
-  ): number {
-    const pageCount = machines.length
-    errors.fill(0, 0, pageCount)
-    machines.fill(-1)
+  /** The domain whose frames are to be mapped. */
+  #mappedDomain(request: ForeignMapRequest, errors: Int32Array): MappedDomain {
     const domain = this.#parts.domain(request.domain)
-    if (domain === undefined || request.domain === this.caller) errors.fill(ESRCH, 0, pageCount)
-    else if (domain.isDying) errors.fill(EINVAL, 0, pageCount)
-    else lookUp(domain, request.frames, machines, errors)
-    for (const page of faultyPages) {
-      machines[page] = -1
-      errors[page] = faultErrno
-    }
-    let failed = 0
-    for (let i = 0; i < pageCount; i++) if (errors[i] !== 0) failed++
-    return failed
+    const foreign = domain !== undefined && domain.id !== this.caller
+    if (foreign && !domain.isDying) return domain
+    const errno = foreign ? EINVAL : ESRCH
+    errors.fill(errno, 0, countPages(request.frames))
+    const state = domain === undefined ? 'does not exist' : foreign ? 'is dying' : 'is the caller’s'
+    throw new SystemCallError('foreign map', errno, `domain ${request.domain} ${state}`)
   }
 
   /** The mappings in a range. @throws SystemCallError `EINVAL` when the range would split one */
@@ -270,6 +263,7 @@ function lookUp(
   const list = isPageList(frames)
   if (!list) p2m.resolve(frames.first, frames.count, machines)
   for (let i = 0; i < machines.length; i++) {
+    errors[i] = 0
     const frame = list ? (frames[i] ?? -1) : frames.first + i
     if (list) machines[i] = p2m.machineOf(frame)
     if ((machines[i] ?? -1) < 0) errors[i] = EINVAL
@@ -278,6 +272,12 @@ function lookUp(
       errors[i] = ENOENT
     }
   }
+}
+
+function countErrors(errors: Int32Array, pageCount: number): number {
+  let count = 0
+  for (let i = 0; i < pageCount; i++) if (errors[i] !== 0) count++
+  return count
 }
 
 function firstError(request: ForeignMapRequest, errors: Int32Array): SystemCallError {
