@@ -15,7 +15,8 @@ const problems = plan.changesets
   .map(({ id }) => `.changeset/${id}.md names no package or does not say what changed`)
 
 for (const { name, folder, manifest } of packages) {
-  if (plan.releases.some((release) => release.name === name)) continue
+  const release = plan.releases.find((candidate) => candidate.name === name)
+  if (release && release.changesets.length > 0) continue
   const changelog = join(folder, 'CHANGELOG.md')
   const released =
     existsSync(changelog) && readFileSync(changelog, 'utf8').includes(`\n## ${manifest.version}\n`)

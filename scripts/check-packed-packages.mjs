@@ -120,7 +120,8 @@ async function check(each, diagnostics) {
   const paths = exportPaths(each).join(', ')
   process.stdout.write(`${each.name} ${each.manifest.version} ${state}: ${paths}, README example\n`)
   for (const note of notes) process.stdout.write(`    ${note}\n`)
-  return checkRow('install', each.name, state, (performance.now() - started) / 1000, notes)
+  const seconds = (performance.now() - started) / 1000
+  return checkRow('install', each.name, state, seconds, notes.slice(0, 3))
 }
 
 /**
