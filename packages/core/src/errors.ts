@@ -226,7 +226,7 @@ export class BusyError extends XmcError {
 
 /** The name of a positive errno, as `EINVAL`; `errno N` for a number the system does not know. */
 export function nameOfErrno(errno: number): string {
-  if (!Number.isInteger(errno) || errno <= 0) return `errno ${errno}`
+  if (!Number.isSafeInteger(errno) || errno <= 0) return `errno ${errno}`
   const name = getSystemErrorName(-errno)
   return name.startsWith('Unknown') ? `errno ${errno}` : name
 }

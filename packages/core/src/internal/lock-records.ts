@@ -62,7 +62,9 @@ export class LockRecords {
 
   /** Counts one lock less; false when none is outstanding at exactly this pointer. */
   remove(windowPage: number, offset: number): boolean {
-    const record = this.records[windowPage] ?? 0
+    const record = this.records[windowPage]
+    // Beyond these the key below would be another pointer's.
+    if (record === undefined || (offset & 4095) !== offset) return false
     if (record !== 0 && (record & 4095) === offset) {
       this.records[windowPage] = record < 8192 ? 0 : record - 4096
       return true
@@ -81,13 +83,22 @@ export class LockRecords {
     for (let page = windowPage; page < end; page++) {
       const record = this.records[page]!
       if (record === 0) continue
-      yield { windowPage: page, offset: record & 4095, count: record >>> 12, tag: this.tags[page]! }
+      const offset = record & 4095
+      const tag = this.tags[page]!
+      // An offset that was the page's second goes on in the page's own record once that is free.
+      const side = this.side.get(page * 4096 + offset)
+      if (side === undefined) yield { windowPage: page, offset, count: record >>> 12, tag }
+      else {
+        const count = (record >>> 12) + side.count
+        yield { windowPage: page, offset, count, tag: (tag & 2) !== 0 ? tag : side.tag }
+      }
     }
     for (const [key, { count, tag }] of this.side) {
       const page = Math.floor(key / 4096)
-      if (page >= windowPage && page < end) {
-        yield { windowPage: page, offset: key - page * 4096, count, tag }
-      }
+      const offset = key - page * 4096
+      if (page < windowPage || page >= end) continue
+      const record = this.records[page]!
+      if (record === 0 || (record & 4095) !== offset) yield { windowPage: page, offset, count, tag }
     }
   }
 
