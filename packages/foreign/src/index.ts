@@ -1,5 +1,6 @@
 export * from './errors.ts'
 export * from './foreign-backend.ts'
+export * from './foreign-cache.ts'
 export * from './foreign-memory.ts'
 export * from './guest-address.ts'
 export * from './guest-frame.ts'
