@@ -49,11 +49,14 @@ export class PageStates {
     let mapped = 0
     let alternations = 0
     let previous = states[page]
-    for (let index = first; index < end; index++) {
+    for (let index = first; index < end; ) {
       const current = states[index]
-      if (current === MAPPED) mapped++
+      let next = index + 1
+      while (next < end && states[next] === current) next++
+      if (current === MAPPED) mapped += next - index
       if (alternates(previous, current)) alternations--
       previous = current
+      index = next
     }
     if (alternates(previous, states[end])) alternations--
     if (pageCount === 1) states[first] = state
