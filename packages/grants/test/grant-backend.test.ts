@@ -132,8 +132,10 @@ describe('mapAt', () => {
       page: 8,
     })
     expect(probesOf(table)).toEqual([])
+    errors.fill(99)
     await backend.mapAtAsync(windowPage(0), run(8, 1), false, errors)
     expect(table.mappings.has(0)).toBe(true)
+    expect([...errors]).toEqual([0])
   })
 })
 
@@ -333,6 +335,40 @@ describe('the limit of 128 mappings of a reference', () => {
     table.refuse.unmap = new SystemCallError('gntdev unmap', EINVAL, 'refused')
     caught(() => backend.unmapAt(windowPage(5), 1))
     expect(caught(() => map(200, [7]))).toMatchObject({ code: 'ERR_XMC_GRANT_LIMIT', value: 129 })
+  })
+
+  test('the asynchronous forms count alike', async () => {
+    const { backend, map } = setUp([7])
+    const mapAsync = async (at: number) =>
+      backend.mapAtAsync(windowPage(at), run(7, 1), true, new Int32Array(1))
+    await Promise.all(Array.from({ length: 128 }, async (_, at) => mapAsync(at)))
+    expect(caught(() => map(128, [7]))).toMatchObject({ code: 'ERR_XMC_GRANT_LIMIT', value: 129 })
+    await backend.unmapAtAsync(windowPage(3), 1)
+    await mapAsync(3)
+    await expect(mapAsync(128)).rejects.toMatchObject({ code: 'ERR_XMC_GRANT_LIMIT', value: 129 })
+  })
+
+  test.each(['unmapAt', 'unmapAtAsync'] as const)(
+    '%s ends the count of its mapping',
+    async (form) => {
+      const { table, backend, map } = setUp([7])
+      const places = Array.from({ length: 128 }, (_, at) => windowPage(at))
+      for (const at of places) map(at, [7])
+      await Promise.all(places.map(async (at) => backend[form](at, 1)))
+      table.foreignMappings = 128
+      expect(caught(() => map(200, [7]))).toMatchObject({ code: 'ERR_XMC_GRANT_MAP' })
+      table.foreignMappings = 127
+      map(200, [7])
+      expect(caught(() => map(201, [7]))).toMatchObject({ code: 'ERR_XMC_GRANT_MAP' })
+    },
+  )
+
+  test('mappings of the other kind do not count', () => {
+    const { table, map } = setUp([7])
+    for (let at = 0; at < 128; at++) map(at, [7], false)
+    table.foreignMappings = 128
+    expect(caught(() => map(200, [7], true))).toMatchObject({ code: 'ERR_XMC_GRANT_MAP' })
+    expect(caught(() => map(200, [7], false))).toMatchObject({ code: 'ERR_XMC_GRANT_LIMIT' })
   })
 
   test('a failed map does not count', () => {

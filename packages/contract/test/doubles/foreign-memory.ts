@@ -71,7 +71,7 @@ const FIRST = 0x40000
 const COUNT = 20
 
 /** Foreign memory over arrays, with a guest of 20 frames: right, but for the faults it is given. */
-export class DoubleForeignMemory implements ForeignMemory {
+class DoubleForeignMemory implements ForeignMemory {
   readonly window = new AliasingWindow(64)
   readonly pages = new Map<number, Uint8Array>()
   readonly pagedOut = new Set<number>()

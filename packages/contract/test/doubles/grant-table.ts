@@ -104,7 +104,7 @@ const CALLER = 0
 const PORT = 9
 
 /** A grant table over arrays: right, but for the faults it is given. */
-export class DoubleGrantTable implements GrantTable {
+class DoubleGrantTable implements GrantTable {
   readonly window: AliasingWindow
   readonly entries: Map<number, Entry>
   readonly mappings = new Map<number, Mapping>()
