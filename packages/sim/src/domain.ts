@@ -22,6 +22,8 @@ export type DomainEnd = 'shutdown' | 'crashed' | 'destroyed'
 /** What a domain asks of the hypervisor that made it. */
 export interface DomainHost {
   readonly parts: Parts
+  /** Is told of an error that no call can throw. */
+  readonly report: (error: unknown) => void
   /** Takes away what the hypervisor keeps of a domain that starts to die: its devices, ports, lines. */
   dismantle(domain: Domain): void
   /** Forgets a domain that is gone. */
@@ -44,6 +46,8 @@ export class Domain implements MappedDomain {
   readonly #holds = new Set<Hold>()
   readonly #deathListeners = new Set<(end: DomainEnd) => void>()
   #state: DomainState = 'running'
+  #invalidating = false
+  #invalidateAgain = false
 
   constructor(host: DomainHost, id: DomainId, name: string, ioreq: IoreqServers) {
     this.#host = host
@@ -227,11 +231,21 @@ export class Domain implements MappedDomain {
     return removed.length
   }
 
+  /** As on Xen, changes that come while an invalidation waits for its answers are one more of them. */
   #invalidate(): void {
-    // A server that is destroyed meanwhile has nothing left to drop.
-    this.ioreq.broadcastInvalidate().catch((error: unknown) => {
-      if (!(error instanceof IoreqAbortedError)) throw error
-    })
+    this.#invalidateAgain = this.#invalidating
+    if (this.#invalidating) return
+    this.#invalidating = true
+    this.ioreq
+      .broadcastInvalidate()
+      .catch((error: unknown) => {
+        // A server that is destroyed meanwhile has nothing left to drop.
+        if (!(error instanceof IoreqAbortedError)) this.#host.report(error)
+      })
+      .finally(() => {
+        this.#invalidating = false
+        if (this.#invalidateAgain) this.#invalidate()
+      })
   }
 
   #requireAlive(call: string): void {

@@ -14,7 +14,7 @@ import {
   GuardedInterruptLines,
   GuardedIoreqServers,
 } from './internal/guarded.ts'
-import type { HandlerErrorListener } from './internal/handler.ts'
+import { type HandlerErrorListener, warnOfHandlerError } from './internal/handler.ts'
 import type { OpenDevice, Parts } from './internal/parts.ts'
 import { injectedError } from './internal/port-call.ts'
 import type { InterruptLines } from './interrupts.ts'
@@ -100,12 +100,15 @@ export class Hypervisor {
   readonly #domains = new Map<number, Domain>()
   readonly #machine: MachineMemory
   readonly #parts: Parts
+  readonly #onHandlerError: HandlerErrorListener
   #lastAddress = 0
   #closed = false
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for an option out of range */
   constructor(options: HypervisorOptions = {}) {
-    const { name = 'xmc-sim', maximumGrantFrames, maximumMaptrackFrames, onHandlerError } = options
+    const { name = 'xmc-sim', maximumGrantFrames, maximumMaptrackFrames } = options
+    const onHandlerError = options.onHandlerError ?? warnOfHandlerError
+    this.#onHandlerError = onHandlerError
     this.name = name
     this.seed = seed32(options.seed ?? randomInt(2 ** 32))
     const pagingRetry = pagingRetryOf(options)
@@ -134,14 +137,13 @@ export class Hypervisor {
       },
       options,
     )
-    const handling = { ...(onHandlerError !== undefined && { onHandlerError }) }
     const ports = options.maximumEventChannels
     this.eventChannels = new GuardedEventChannels(
       host,
-      { ...handling, ...(ports !== undefined && { maximumPorts: ports }) },
+      { onHandlerError, ...(ports !== undefined && { maximumPorts: ports }) },
       this.#guard,
     )
-    this.interrupts = new GuardedInterruptLines(host, handling, this.#guard)
+    this.interrupts = new GuardedInterruptLines(host, { onHandlerError }, this.#guard)
     this.#machine = new MachineMemory(name)
     this.#parts = {
       machine: this.#machine,
@@ -152,7 +154,7 @@ export class Hypervisor {
       devices: new Set<OpenDevice>(),
       domain: (id) => this.#find(id),
       notify: (id, port) => this.#notify(id, port),
-      isBound: (id, port) => this.#isOpen(id, port),
+      isBound: (id, port) => this.eventChannels.isOpen(id, port),
       nextAddress: () => (this.#lastAddress += PAGE_SIZE),
     }
     try {
@@ -268,6 +270,7 @@ export class Hypervisor {
     const ioreq = new GuardedIoreqServers(servers, this.#guard)
     const host = {
       parts: this.#parts,
+      report: this.#onHandlerError,
       dismantle: (domain: Domain) => this.#dismantle(domain),
       forget: (domain: Domain) => void this.#domains.delete(domain.id),
     }
@@ -327,13 +330,6 @@ export class Hypervisor {
       // The unmap is done, and Linux does not look at what the send returned.
       if (!(error instanceof SystemCallError)) throw error
     }
-  }
-
-  #isOpen(domain: DomainId, port: number): boolean {
-    for (const channel of this.eventChannels.channels()) {
-      if (channel.domain === domain && channel.port === port) return true
-    }
-    return false
   }
 
   *#eventChannelReports(): Generator<EventChannelReport> {
