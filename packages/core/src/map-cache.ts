@@ -115,8 +115,7 @@ export class MapCache<
     this.checkList(pages)
     const copy = [...pages]
     const miss = this.misses.acquireList(copy, (flagsOf(options) & LOCK_WRITE) !== 0)
-    const windowPage = await this.misses.runAsync(miss)
-    return this.lockedList(windowPage, copy, options)
+    return this.misses.runAsync(miss, (windowPage) => this.lockedList(windowPage, copy, options))
   }
 
   /**
@@ -241,7 +240,7 @@ export class MapCache<
     const of = (counter: number): number => engine.counters[counter] ?? 0
     const locked = entries.filter((slot) => locks[slot]! > 0)
     return {
-      hits: Math.max(0, of(COUNTER.requests) - of(COUNTER.misses)),
+      hits: of(COUNTER.requests) - of(COUNTER.misses) - of(COUNTER.copyCalls),
       misses: of(COUNTER.misses),
       mapCalls: of(COUNTER.mapCalls),
       unmapCalls: of(COUNTER.unmapCalls),
@@ -285,11 +284,7 @@ export class MapCache<
     const { locks } = this.statistics
     if (locks > 0 && options.force !== true) throw new BusyError(this.name, locks)
     clearInterval(this.idleTimer)
-    for (const slot of engine.table.entries.slice()) {
-      engine.locks.clear(slot * engine.pagesPerBucket, engine.table.pageCount(slot))
-      engine.table.locks[slot] = 0
-      engine.evict(slot)
-    }
+    for (const slot of engine.table.entries.slice()) engine.drop(slot)
     engine.closed = true
     engine.recoverLost()
   }

@@ -1,5 +1,11 @@
 import type { MapBackend } from './backend.ts'
-import { ClosedError, InvalidArgumentError, LockLimitError, NotLockedError } from './errors.ts'
+import {
+  ClosedError,
+  InvalidArgumentError,
+  LockLimitError,
+  NotLockedError,
+  ReadOnlyError,
+} from './errors.ts'
 import { BucketEngine, type EngineOptions } from './internal/bucket-engine.ts'
 import { FULL_RECORD, MAX_LOCKS_PER_POINTER } from './internal/lock-records.ts'
 import { Misses, type Translate } from './internal/misses.ts'
@@ -35,6 +41,7 @@ export class PageSurface<Page extends number> {
   private readonly stamps: Float64Array
   private readonly owner: Int32Array
   private readonly entryPage: Float64Array
+  private readonly bucketCount: Int32Array
   private readonly counters: Float64Array
   private readonly rowMask: number
   private readonly pageMask: number
@@ -64,6 +71,7 @@ export class PageSurface<Page extends number> {
     this.stamps = engine.table.stamp
     this.owner = engine.table.owner
     this.entryPage = engine.table.firstPage
+    this.bucketCount = engine.table.bucketCount
     this.counters = engine.counters
     this.pageMask = engine.pagesPerBucket - 1
     this.pageShift = backend.bucketShift - 12
@@ -119,16 +127,14 @@ export class PageSurface<Page extends number> {
   /** As `lock`, without blocking the event loop; waits for pages that are paged out. */
   async lockAsync(page: Page, offset: number, length: number, flags: number): Promise<WindowPage> {
     const write = (flags & LOCK_WRITE) !== 0
-    this.startRequest(page, offset, length)
+    this.startRequest(page, offset, length, write)
     for (;;) {
       const found = this.engine.find(page, offset, length, write)
       if (found >= 0) return this.takeLock(page, asWindowPage(found), offset, flags)
       // oxlint-disable-next-line no-await-in-loop -- another miss on the bucket ends first
       const mapped = await this.misses.single(page, offset, length, write, async () => {
         const miss = this.misses.acquire(page, offset, length, write)
-        const windowPage = await this.misses.runAsync(miss)
-        // In the same turn as the map: an eviction in between would leave a stale pointer.
-        return this.takeLock(page, windowPage, offset, flags)
+        return this.misses.runAsync(miss, (at) => this.takeLock(page, at, offset, flags))
       })
       if (mapped !== undefined) return mapped
     }
@@ -168,6 +174,8 @@ export class PageSurface<Page extends number> {
     await new Promise<void>((resolve) => {
       setImmediate(resolve)
     })
+    // A close by force has taken every lock, and unmapped.
+    if (this.engine.closed) return
     const left = this.entryLocks[slot]! - 1
     this.entryLocks[slot] = left
     if (left > 0) return
@@ -181,10 +189,11 @@ export class PageSurface<Page extends number> {
    * @throws NotLockedError `ERR_XMC_NOT_LOCKED`: nothing is locked there (S28)
    */
   pageOf(windowPage: WindowPage): Page {
-    const slot = this.owner[windowPage >> this.pageShift]!
+    const at = windowPage >> this.pageShift
+    const slot = this.owner[at]!
     const page = this.entryPage[slot]! + (windowPage - (slot << this.pageShift))
-    // A list has NaN for its first page, and is looked up below.
-    if (this.entryLocks[slot]! > 0 && page === page) {
+    // The owner is stale where no entry is any more. A list has NaN for its first page, and is looked up below.
+    if (at - slot < this.bucketCount[slot]! && this.entryLocks[slot]! > 0 && page === page) {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the backend checked the page when it was mapped
       return page as Page
     }
@@ -271,19 +280,21 @@ export class PageSurface<Page extends number> {
   }
 
   private lockSlowly(page: Page, offset: number, length: number, flags: number): WindowPage {
-    this.startRequest(page, offset, length)
-    const miss = this.misses.acquire(page, offset, length, (flags & LOCK_WRITE) !== 0)
+    const write = (flags & LOCK_WRITE) !== 0
+    this.startRequest(page, offset, length, write)
+    const miss = this.misses.acquire(page, offset, length, write)
     return this.takeLock(page, this.misses.runSync(miss), offset, flags)
   }
 
   /** Checks and counts a request that the hit path did not serve. */
-  private startRequest(page: Page, offset: number, length: number): void {
+  private startRequest(page: Page, offset: number, length: number, write: boolean): void {
     if (this.engine.closed) throw new ClosedError(this.name)
     this.engine.backend.page(page)
     checkOffset(offset)
     if ((length & 0x7fff_ffff) !== length) {
       throw new InvalidArgumentError('length', 'an integer from 0 to 2147483647', length)
     }
+    if (write && this.engine.backend.access === 'read-only') throw new ReadOnlyError(this.name)
     this.engine.count(COUNTER.requests)
     if (traceChannels.map.hasSubscribers) {
       traceChannels.map.publish({ cache: this.name, page, offset })

@@ -205,6 +205,15 @@ export class BucketEngine<Page extends number> {
     this.expose(slot)
   }
 
+  /** Takes every lock off an entry and unmaps it; at the end of the call that fills it, if one is under way. */
+  drop(slot: number): void {
+    this.locks.clear(slot * this.pagesPerBucket, this.table.pageCount(slot))
+    const calls = this.filling.get(slot) ?? 0
+    this.table.locks[slot] = calls
+    if (calls > 0) this.retire(slot)
+    else this.evict(slot)
+  }
+
   /** Tries once more to unmap what could not be unmapped; throws the first failure. */
   recoverLost(): void {
     const failures: unknown[] = []
@@ -249,6 +258,11 @@ export class BucketEngine<Page extends number> {
     this.counters[counter] = this.counters[counter]! + 1
   }
 
+  /** True while a call is under way that maps missing pages of an entry. */
+  isFilling(slot: number): boolean {
+    return this.filling.has(slot)
+  }
+
   /** Keeps an entry from being evicted, or moved to another address, while a call for it is under way. */
   hold(slot: number): void {
     this.table.locks[slot] = this.table.locks[slot]! + 1
@@ -267,13 +281,16 @@ export class BucketEngine<Page extends number> {
 
   /** Contiguous free slots, after whatever must give way for them. */
   takeSlots(bucketCount: number, bucketIndex: number): number {
+    const pageCount = bucketCount * this.pagesPerBucket
+    if (bucketCount > this.slots.slotCount) {
+      throw new WindowFullError(this.name, pageCount, this.backend.window.pageCount)
+    }
     if (this.strict !== undefined && bucketIndex >= 0) {
       const { flags, locks } = this.table
       const isUnlocked = (slot: number): boolean => flags[slot] !== 0 && locks[slot] === 0
       const victim = this.strict.victim(bucketIndex, isUnlocked)
       if (victim >= 0) this.evict(victim)
     }
-    const pageCount = bucketCount * this.pagesPerBucket
     while (this.keeps && this.mappedPages + pageCount > this.budgetPages) {
       const victim = this.victims.next()
       if (victim < 0) break

@@ -42,12 +42,17 @@ export class Misses<Page extends number> {
   /** Maps what a request needs, with a miss if need be (reference 2.2). */
   *acquire(page: Page, offset: number, length: number, write: boolean): Miss<Page> {
     if (this.engine.closed) throw new ClosedError(this.engine.name)
-    if (write && this.backend.access === 'read-only') throw new ReadOnlyError(this.engine.name)
     let target = page
+    let missed = false
     let translated = this.translate === undefined
     for (;;) {
       const request = this.engine.request(target, offset, length, write)
-      const slot = yield* this.provide(request)
+      let slot = this.engine.table.find(request)
+      if (slot < 0) {
+        if (!missed) this.engine.count(COUNTER.misses)
+        missed = true
+        slot = yield* this.supply(request)
+      }
       if (slot >= 0) return this.engine.use(slot, request)
       if (!translated) {
         translated = true
@@ -103,8 +108,11 @@ export class Misses<Page extends number> {
     return next.value
   }
 
-  /** Drives a miss with the backend's asynchronous calls. */
-  async runAsync(miss: Miss<Page>): Promise<WindowPage> {
+  /**
+   * Drives a miss with the backend's asynchronous calls. `take` locks what was mapped, in the same
+   * microtask: an eviction in between would leave a stale pointer.
+   */
+  async runAsync<T>(miss: Miss<Page>, take: (windowPage: WindowPage) => T): Promise<T> {
     let next = miss.next()
     while (next.done !== true) {
       const { windowPage, pages, writable, errors } = next.value
@@ -119,7 +127,7 @@ export class Misses<Page extends number> {
       }
       next = failed ? miss.throw(failure) : miss.next()
     }
-    return next.value
+    return take(next.value)
   }
 
   /**
@@ -150,14 +158,13 @@ export class Misses<Page extends number> {
     }
   }
 
-  /** Head slot of an entry that serves the request, mapping it if need be; -1 when pages are missing. */
-  private *provide(request: BucketRequest): Generator<MapStep<Page>, number, void> {
-    const found = this.engine.table.find(request)
-    if (found >= 0) return found
-    this.engine.count(COUNTER.misses)
+  /** Maps what a request lacks; gives the head slot of an entry that serves it, or -1 when pages are missing. */
+  private *supply(request: BucketRequest): Generator<MapStep<Page>, number, void> {
     // Strict mode maps a bucket with holes anew each time, as the original does (S21, S23).
-    if (request.partial >= 0 && !this.engine.mapsWholeRanges) {
-      return yield* this.fillHoles(request.partial, request)
+    // Nor is an entry filled twice at a time: the call that ends last might fail, and take pages away.
+    const { partial } = request
+    if (partial >= 0 && !this.engine.mapsWholeRanges && !this.engine.isFilling(partial)) {
+      return yield* this.fillHoles(partial, request)
     }
     return yield* this.mapBuckets(request)
   }
@@ -179,7 +186,8 @@ export class Misses<Page extends number> {
       }
       const complete = noMissing(step.errors, request)
       const holes = holesOf(step.errors)
-      if (holes?.every((errno) => errno !== 0) === true) {
+      // A pinned mapping that nobody locks would stay.
+      if ((!complete && this.backend.pinned) || holes?.every((errno) => errno !== 0) === true) {
         this.engine.discard(slot, bucketCount, pages.count)
         return -1
       }
@@ -210,7 +218,10 @@ export class Misses<Page extends number> {
       this.engine.letGo(slot)
     }
     if (this.engine.closed) throw new ClosedError(this.engine.name)
-    if (generation !== this.engine.generation) return yield* this.provide(request)
+    if (generation !== this.engine.generation) {
+      const other = this.engine.table.find(request)
+      return other >= 0 ? other : yield* this.supply(request)
+    }
     if (holes.every((errno) => errno === 0)) {
       this.engine.table.holes.delete(slot)
       this.engine.expose(slot)

@@ -55,6 +55,7 @@ export class UnlockedAccess<Page extends number> {
       throw new InvalidArgumentError('offset', 'an integer from 0 to 4095', offset)
     }
     engine.backend.page(page)
+    if (write && engine.backend.access === 'read-only') throw new ReadOnlyError(engine.name)
     let done = 0
     while (done < bytes.length) {
       const position = offset + done
@@ -85,14 +86,14 @@ export class UnlockedAccess<Page extends number> {
     if (traceChannels.map.hasSubscribers) {
       traceChannels.map.publish({ cache: engine.name, page, offset })
     }
-    if (write && backend.access === 'read-only') throw new ReadOnlyError(engine.name)
     if (backend.pinned && this.copy(page, offset, bytes, write)) return
     const miss = this.misses.acquire(page, offset, bytes.length, write)
     windowPage = this.misses.runSync(miss)
     move(this.window(windowPage, offset, bytes.length), bytes)
     if (!backend.pinned) return
     const slot = engine.table.owner[Math.floor(windowPage / engine.pagesPerBucket)]!
-    engine.unlocked(slot)
+    // A translation may have led to pages that somebody has locked.
+    if (engine.table.locks[slot] === 0) engine.unlocked(slot)
   }
 
   /** Copies without mapping; false when the backend cannot. */
@@ -100,12 +101,13 @@ export class UnlockedAccess<Page extends number> {
     const { backend } = this.engine
     if (write) {
       if (backend.copyTo === undefined) return false
+      this.engine.count(COUNTER.copyCalls)
       backend.copyTo(page, offset, bytes)
     } else {
       if (backend.copyFrom === undefined) return false
+      this.engine.count(COUNTER.copyCalls)
       backend.copyFrom(page, offset, bytes)
     }
-    this.engine.count(COUNTER.copyCalls)
     return true
   }
 

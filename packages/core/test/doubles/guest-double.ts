@@ -20,13 +20,18 @@ export function testPage(value: number): TestPage {
 
 /** A window that is a plain buffer: it can copy pages in, not alias them. */
 export class WindowDouble implements HostWindow {
-  readonly buffer: ArrayBuffer
+  readonly buffer: ArrayBuffer | SharedArrayBuffer
   readonly byteOffset = 4096
   readonly pageCount: number
+  /** Calls of `reset` in order, as `reset 0+256`. */
+  readonly log: string[] = []
+  /** The next call of `reset` fails. */
+  failNextReset = false
 
-  constructor(pageCount: number) {
+  constructor(pageCount: number, shared: boolean = false) {
     this.pageCount = pageCount
-    this.buffer = new ArrayBuffer((pageCount + 1) * 4096)
+    const bytes = (pageCount + 1) * 4096
+    this.buffer = shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes)
   }
 
   /** The bytes of a page of the window. */
@@ -35,6 +40,16 @@ export class WindowDouble implements HostWindow {
   }
 
   reset(page: WindowPage, pageCount: number): void {
+    this.log.push(`reset ${page}+${pageCount}`)
+    if (this.failNextReset) {
+      this.failNextReset = false
+      throw new SystemCallError('reset of the double', 12, 'told to fail')
+    }
+    this.zero(page, pageCount)
+  }
+
+  /** Does what `reset` does, for the backend, without a line in the log. */
+  zero(page: number, pageCount: number): void {
     new Uint8Array(this.buffer, this.byteOffset + page * 4096, pageCount * 4096).fill(0)
   }
 }
@@ -45,7 +60,11 @@ export interface GuestDoubleOptions {
   readonly bucketShift?: number
   readonly access?: 'read-write' | 'read-only' | 'as-requested'
   readonly pinned?: boolean
+  readonly shared?: boolean
 }
+
+/** What {@link GuestDouble.mapped} has for a page that failed in a map that did not. */
+export const HOLE = -1
 
 /**
  * A backend over a guest whose page `n` holds `n` as its first 4 bytes, unless written. It logs its
@@ -59,20 +78,24 @@ export class GuestDouble implements MapBackend<TestPage> {
   readonly pinned: boolean
   /** Calls in order, as `map 0+256 rw`, `map [7,3] ro`, `unmap 256`. */
   readonly log: string[] = []
+  /** Calls that the contract of the port does not allow. */
+  readonly misuse: string[] = []
   /** Pages with an errno. */
   readonly missing: Map<number, number> = new Map()
   /** The next map call fails as a whole with this errno. */
   failNextMap: number | undefined
-  /** The next unmap call fails. */
+  /** The next unmap call fails, and its mapping stays. */
   failNextUnmap = false
   /** Awaited before an asynchronous map does its work. */
   beforeMap: (() => Promise<void>) | undefined
-  /** What is mapped: first window page → pages. */
-  readonly mapped: Map<number, Pages<TestPage>> = new Map()
+  /** Awaited before an asynchronous unmap does its work. */
+  beforeUnmap: (() => Promise<void>) | undefined
+  /** What is mapped: window page → guest page, or {@link HOLE}. */
+  readonly mapped: Map<number, number> = new Map()
   private readonly contents: Map<number, Uint8Array> = new Map()
 
   constructor(options: GuestDoubleOptions = {}) {
-    this.window = new WindowDouble(options.windowPages ?? 4096)
+    this.window = new WindowDouble(options.windowPages ?? 4096, options.shared)
     this.bucketShift = options.bucketShift ?? 20
     this.access = options.access ?? 'read-write'
     this.pinned = options.pinned ?? false
@@ -98,27 +121,39 @@ export class GuestDouble implements MapBackend<TestPage> {
     for (let page = first; page < first + count; page++) this.missing.set(page, errno)
   }
 
+  /** Undoes {@link GuestDouble.punch}. */
+  populate(first: number, count: number): void {
+    for (let page = first; page < first + count; page++) this.missing.delete(page)
+  }
+
   mapAt(
     windowPage: WindowPage,
     pages: Pages<TestPage>,
     writable: boolean,
     errors: Int32Array,
   ): void {
+    const count = countPages(pages)
     const what = isPageList(pages) ? `[${pages.join(',')}]` : `${pages.first}+${pages.count}`
     this.log.push(`map ${what} ${writable ? 'rw' : 'ro'}`)
+    if (writable && this.access === 'read-only') this.misuse.push(`writable map of ${what}`)
+    if (windowPage + count > this.window.pageCount) this.misuse.push(`map beyond the window`)
+    if (errors.length < count) this.misuse.push(`${errors.length} errors for ${count} pages`)
     if (this.failNextMap !== undefined) {
       const errno = this.failNextMap
       this.failNextMap = undefined
+      for (let nth = 0; nth < count; nth++) this.mapped.delete(windowPage + nth)
+      this.window.zero(windowPage, count)
       throw new SystemCallError('map of the double', errno, 'told to fail')
     }
-    for (let nth = 0; nth < countPages(pages); nth++) {
+    for (let nth = 0; nth < count; nth++) {
       const page = isPageList(pages) ? (pages[nth] ?? 0) : pages.first + nth
-      errors[nth] = this.missing.get(page) ?? 0
+      const errno = this.missing.get(page) ?? 0
+      errors[nth] = errno
       const target = this.window.page(windowPage + nth)
-      if (errors[nth] === 0) target.set(this.guestPage(page))
+      if (errno === 0) target.set(this.guestPage(page))
       else target.fill(0)
+      this.mapped.set(windowPage + nth, errno === 0 ? page : HOLE)
     }
-    this.mapped.set(windowPage, pages)
   }
 
   async mapAtAsync(
@@ -137,13 +172,40 @@ export class GuestDouble implements MapBackend<TestPage> {
       this.failNextUnmap = false
       throw new SystemCallError('unmap of the double', 22, 'told to fail')
     }
-    for (let nth = 0; nth < pageCount; nth++) this.mapped.delete(windowPage + nth)
-    this.window.reset(windowPage, pageCount)
+    let found = 0
+    for (let nth = 0; nth < pageCount; nth++) {
+      if (this.mapped.delete(windowPage + nth)) found++
+    }
+    if (found === 0) this.misuse.push(`unmap of nothing at ${windowPage}+${pageCount}`)
+    this.window.zero(windowPage, pageCount)
   }
 
   async unmapAtAsync(windowPage: WindowPage, pageCount: number): Promise<void> {
-    await Promise.resolve()
+    await this.beforeUnmap?.()
     this.unmapAt(windowPage, pageCount)
+  }
+}
+
+/** A {@link GuestDouble} that can copy guest memory without mapping it, as grants can. */
+export class CopyingDouble extends GuestDouble {
+  /** The next copy fails. */
+  failNextCopy = false
+
+  copyFrom(page: TestPage, offset: number, target: Uint8Array): void {
+    this.copy(`copy from ${page}+${offset} ${target.length}`)
+    target.set(this.guestPage(page).subarray(offset, offset + target.length))
+  }
+
+  copyTo(page: TestPage, offset: number, source: Uint8Array): void {
+    this.copy(`copy to ${page}+${offset} ${source.length}`)
+    this.guestPage(page).set(source, offset)
+  }
+
+  private copy(line: string): void {
+    this.log.push(line)
+    if (!this.failNextCopy) return
+    this.failNextCopy = false
+    throw new SystemCallError('copy of the double', 1, 'told to fail')
   }
 }
 
