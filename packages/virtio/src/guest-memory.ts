@@ -23,9 +23,19 @@ export interface GuestMemory {
   /**
    * Maps up to `length` bytes (at least 1) for reading or writing, at least one of them.
    *
-   * @throws Error with a `code`, when the first byte is not memory or the guest withdrew it
+   * @throws Error with a `code`, when the first byte is not memory or the guest withdrew it;
+   * `ERR_XMC_PAGED_OUT` where `mapAsync` would wait
    */
   map(page: number, offset: number, length: number, write: boolean): GuestRange
   /** As `map`, without blocking the event loop; waits for pages that are paged out. */
   mapAsync(page: number, offset: number, length: number, write: boolean): Promise<GuestRange>
+  /**
+   * Copies all of `target.length` bytes out of guest memory, as a grant copy does: for the few bytes
+   * of headers and tables, where a mapping would cost more. Optional; used only beside `write`.
+   *
+   * @throws as `map`
+   */
+  read?(page: number, offset: number, target: Uint8Array): void
+  /** Copies all of `source` into guest memory. Optional; used only beside `read`. */
+  write?(page: number, offset: number, source: Uint8Array): void
 }

@@ -1,0 +1,569 @@
+import { InvalidArgumentError } from '@xmc/core/errors'
+import type { DeviceHost, VirtioDevice } from './device.ts'
+import {
+  featureSet,
+  hasFeature,
+  VIRTIO_F_ACCESS_PLATFORM,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_VERSION_1,
+} from './features.ts'
+import type { GuestMemory } from './guest-memory.ts'
+import { FeatureNegotiation } from './internal/feature-negotiation.ts'
+import { GuestMapper } from './internal/guest-mapper.ts'
+import { type PumpHost, QueuePump } from './internal/queue-pump.ts'
+import { QueueRegisters } from './internal/queue-registers.ts'
+import type { Interrupt } from './interrupt.ts'
+import {
+  VIRTIO_MMIO_CONFIG,
+  VIRTIO_MMIO_CONFIG_GENERATION,
+  VIRTIO_MMIO_DEVICE_FEATURES,
+  VIRTIO_MMIO_DEVICE_FEATURES_SEL,
+  VIRTIO_MMIO_DEVICE_ID,
+  VIRTIO_MMIO_DRIVER_FEATURES,
+  VIRTIO_MMIO_DRIVER_FEATURES_SEL,
+  VIRTIO_MMIO_INTERRUPT_ACK,
+  VIRTIO_MMIO_INTERRUPT_CONFIGURATION,
+  VIRTIO_MMIO_INTERRUPT_STATUS,
+  VIRTIO_MMIO_INTERRUPT_USED_BUFFER,
+  VIRTIO_MMIO_MAGIC,
+  VIRTIO_MMIO_MAGIC_VALUE,
+  VIRTIO_MMIO_QUEUE_NOTIFY,
+  VIRTIO_MMIO_QUEUE_NUM_MAX,
+  VIRTIO_MMIO_QUEUE_READY,
+  VIRTIO_MMIO_QUEUE_SEL,
+  VIRTIO_MMIO_SHM_BASE_HIGH,
+  VIRTIO_MMIO_SHM_BASE_LOW,
+  VIRTIO_MMIO_SHM_LEN_HIGH,
+  VIRTIO_MMIO_SHM_LEN_LOW,
+  VIRTIO_MMIO_SIZE,
+  VIRTIO_MMIO_STATUS,
+  VIRTIO_MMIO_VENDOR_ID,
+  VIRTIO_MMIO_VERSION,
+  VIRTIO_MMIO_VERSION_2,
+  VIRTIO_STATUS_ACKNOWLEDGE,
+  VIRTIO_STATUS_DEVICE_NEEDS_RESET,
+  VIRTIO_STATUS_DRIVER,
+  VIRTIO_STATUS_DRIVER_OK,
+  VIRTIO_STATUS_FAILED,
+  VIRTIO_STATUS_FEATURES_OK,
+} from './registers.ts'
+import { VIRTQ_SIZE_MAX } from './ring-layout.ts'
+import { checkLayout } from './split-queue.ts'
+
+/** How a transport is made. */
+export interface MmioTransportOptions {
+  /** The device behind it. */
+  readonly device: VirtioDevice
+  /** The guest's memory, by device address. */
+  readonly memory: GuestMemory
+  /** The device's interrupt line. */
+  readonly interrupt: Interrupt
+  /**
+   * VIRTIO_F_ACCESS_PLATFORM: offered to the driver (the default), or a condition without which
+   * FEATURES_OK is refused. Guests use grants only with this feature.
+   */
+  readonly accessPlatform?: 'offered' | 'required' | undefined
+  /**
+   * How memory is mapped: `synchronous` (the default) at once, and asynchronously only what is paged
+   * out; `asynchronous` never in the way of the event loop, for providers where a map may block.
+   */
+  readonly mapping?: 'synchronous' | 'asynchronous' | undefined
+  /** Bytes of requests in flight from which on no further one is taken; by default 64 MiB. */
+  readonly bytesInFlight?: number | undefined
+  /** What the vendor register reads; by default "XMC". */
+  readonly vendorId?: number | undefined
+  /** Called, after the guest's access is done, with each fault: see `MmioTransport.fault`. */
+  readonly onFault?: ((fault: Error) => void) | undefined
+}
+
+/** Counts since a transport was made. */
+export interface TransportStatistics {
+  /** Notifications from the driver that reached a queue. */
+  readonly notifications: number
+  /** Requests that were published as used. */
+  readonly used: number
+  /** Times that the interrupt line was raised. */
+  readonly interrupts: number
+  /** Resets by the driver. */
+  readonly resets: number
+  /** Conditions that stopped the device, or that nobody else hears of. */
+  readonly faults: number
+  /** Accesses that a driver may not make; they had no effect, and reads gave 0. */
+  readonly ignored: number
+}
+
+/**
+ * The registers of a virtio device over MMIO, version 2 (virtio 1.2, 4.2), `VIRTIO_MMIO_SIZE` bytes:
+ * negotiation, status, queues, notifications and reset for one device.
+ *
+ * `read` and `write` fit an MMIO region and never throw, whatever the guest does: what a driver may
+ * not do is ignored and counted, and what the device cannot go on from sets DEVICE_NEEDS_RESET with a
+ * configuration interrupt (2.1.2) and is kept in `fault`.
+ *
+ * # Reset and draining
+ *
+ * A reset, a queue that is taken away and a fault cut off the requests in flight: nothing of them is
+ * published, and their memory is released when the device's backend is done with it, since nobody
+ * can take back a system call that writes into guest pages. Until then `draining` is true, the status
+ * register does not read 0 (2.4.1), nor QueueReady, and writes are ignored. A driver that waits for
+ * 0 needs no more. A driver that does not (Linux over MMIO) has to be held: whoever dispatches the
+ * guest's accesses awaits `drained()` after a write, when `draining` is true, before the guest's
+ * processor goes on.
+ */
+export class MmioTransport {
+  /** Bytes of the register range. */
+  readonly size: number = VIRTIO_MMIO_SIZE
+  /** The device behind it. */
+  readonly device: VirtioDevice
+
+  private readonly interrupt: Interrupt
+  private readonly vendorId: number
+  private readonly onFault: ((fault: Error) => void) | undefined
+  private readonly mapper: GuestMapper
+  private readonly negotiation: FeatureNegotiation
+  private readonly pumps: readonly QueuePump[]
+  private queues: readonly QueueRegisters[]
+
+  private deviceStatus = 0
+  private queueSelect = 0
+  private interruptStatus = 0
+  private level = false
+  private configGeneration = 0
+  private started = false
+  private resetting = false
+  private closed = false
+  private lastFault: Error | undefined
+  private waiters: (() => void)[] = []
+  private readonly counts = {
+    notifications: 0,
+    used: 0,
+    interrupts: 0,
+    resets: 0,
+    faults: 0,
+    ignored: 0,
+  }
+
+  /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a device that cannot be offered */
+  constructor(options: MmioTransportOptions) {
+    const { device } = options
+    checkDevice(device)
+    this.device = device
+    this.interrupt = options.interrupt
+    this.vendorId = options.vendorId ?? VENDOR_ID
+    this.onFault = options.onFault
+    this.mapper = new GuestMapper(options.memory)
+    const required = [VIRTIO_F_VERSION_1]
+    if (options.accessPlatform === 'required') required.push(VIRTIO_F_ACCESS_PLATFORM)
+    this.negotiation = new FeatureNegotiation(
+      device.features | TRANSPORT_FEATURES,
+      featureSet(...required),
+    )
+    this.queues = device.queues.map(() => new QueueRegisters())
+    const host = this.pumpHost(options)
+    this.pumps = device.queues.map((queue, index) => new QueuePump(index, queue, host))
+    device.attach?.(this.deviceHost())
+  }
+
+  /** The device status register (2.1). */
+  get status(): number {
+    return this.deviceStatus
+  }
+
+  /** Why the device stopped: the first fault since the last reset. */
+  get fault(): Error | undefined {
+    return this.lastFault
+  }
+
+  /** Requests, and maps of rings, that are not finished. */
+  get inFlight(): number {
+    return this.pumps.reduce((sum, pump) => sum + pump.inFlight, 0)
+  }
+
+  /** Ranges of guest memory that are mapped now, rings included. */
+  get mappedRanges(): number {
+    return this.mapper.mappedRanges
+  }
+
+  /** Whether requests that were cut off still hold guest memory. */
+  get draining(): boolean {
+    return this.pumps.some((pump) => pump.draining)
+  }
+
+  /** A snapshot of the counts. */
+  get statistics(): TransportStatistics {
+    return { ...this.counts }
+  }
+
+  /** Resolves when `draining` is false. */
+  drained(): Promise<void> {
+    if (!this.draining) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.waiters.push(resolve)
+    })
+  }
+
+  /**
+   * Takes the device from the guest, for a guest that is gone or a host that ends: as a reset, after
+   * which nothing the guest writes has an effect.
+   *
+   * @returns resolves when nothing of the guest is mapped any more
+   */
+  close(): Promise<void> {
+    this.closed = true
+    this.reset()
+    return this.drained()
+  }
+
+  /** Answers a read of `size` bytes at `offset` into the register range. */
+  read(offset: number, size: number): number {
+    try {
+      if (offset >= VIRTIO_MMIO_CONFIG) return this.readConfiguration(offset, size)
+      if (size === 4) return this.readRegister(offset)
+    } catch (error) {
+      this.fail(error)
+      return 0
+    }
+    return this.ignore()
+  }
+
+  /** Takes a write of the low `size` bytes of `value` at `offset` into the register range. */
+  write(offset: number, value: number, size: number): void {
+    if (this.closed || this.resetting) {
+      this.ignore()
+      return
+    }
+    try {
+      if (offset >= VIRTIO_MMIO_CONFIG) this.writeConfiguration(offset, value >>> 0, size)
+      else if (size === 4) this.writeRegister(offset, value >>> 0)
+      else this.ignore()
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  private readRegister(offset: number): number {
+    switch (offset) {
+      case VIRTIO_MMIO_INTERRUPT_STATUS:
+        return this.interruptStatus
+      case VIRTIO_MMIO_MAGIC_VALUE:
+        return VIRTIO_MMIO_MAGIC
+      case VIRTIO_MMIO_VERSION:
+        return VIRTIO_MMIO_VERSION_2
+      case VIRTIO_MMIO_DEVICE_ID:
+        return this.device.deviceId
+      case VIRTIO_MMIO_VENDOR_ID:
+        return this.vendorId
+      case VIRTIO_MMIO_DEVICE_FEATURES:
+        return this.negotiation.readDevice()
+      case VIRTIO_MMIO_QUEUE_NUM_MAX:
+        return this.device.queues[this.queueSelect]?.size ?? 0
+      case VIRTIO_MMIO_QUEUE_READY:
+        return this.readQueueReady()
+      case VIRTIO_MMIO_STATUS:
+        return this.deviceStatus
+      case VIRTIO_MMIO_SHM_LEN_LOW:
+      case VIRTIO_MMIO_SHM_LEN_HIGH:
+      case VIRTIO_MMIO_SHM_BASE_LOW:
+      case VIRTIO_MMIO_SHM_BASE_HIGH:
+        return 0xffff_ffff
+      case VIRTIO_MMIO_CONFIG_GENERATION:
+        return this.configGeneration
+      default:
+        return this.ignore()
+    }
+  }
+
+  private writeRegister(offset: number, value: number): void {
+    switch (offset) {
+      case VIRTIO_MMIO_QUEUE_NOTIFY:
+        this.notify(value)
+        return
+      case VIRTIO_MMIO_INTERRUPT_ACK:
+        this.interruptStatus &= ~value
+        this.updateLevel()
+        return
+      case VIRTIO_MMIO_STATUS:
+        this.writeStatus(value)
+        return
+      case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
+        this.negotiation.deviceSelect = value
+        return
+      case VIRTIO_MMIO_DRIVER_FEATURES_SEL:
+        this.negotiation.driverSelect = value
+        return
+      case VIRTIO_MMIO_DRIVER_FEATURES:
+        if ((this.deviceStatus & VIRTIO_STATUS_FEATURES_OK) !== 0) this.ignore()
+        else this.negotiation.writeDriver(value)
+        return
+      case VIRTIO_MMIO_QUEUE_SEL:
+        this.queueSelect = value
+        return
+      case VIRTIO_MMIO_QUEUE_READY:
+        this.writeQueueReady(value)
+        return
+      default: {
+        const queue = this.queues[this.queueSelect]
+        if (queue === undefined || queue.ready || !queue.write(offset, value)) this.ignore()
+      }
+    }
+  }
+
+  private readConfiguration(offset: number, size: number): number {
+    const { configuration } = this.device
+    const start = offset - VIRTIO_MMIO_CONFIG
+    if (!isAccessSize(size) || offset + size > VIRTIO_MMIO_SIZE) return this.ignore()
+    let value = 0
+    for (let index = size - 1; index >= 0; index -= 1) {
+      // Behind the fields is padding, which a driver may expect (2.5.1).
+      value = value * 256 + (configuration[start + index] ?? 0)
+    }
+    return value
+  }
+
+  private writeConfiguration(offset: number, value: number, size: number): void {
+    const { device } = this
+    const start = offset - VIRTIO_MMIO_CONFIG
+    if (
+      device.writeConfiguration === undefined ||
+      !isAccessSize(size) ||
+      start + size > device.configuration.length
+    ) {
+      this.ignore()
+      return
+    }
+    device.writeConfiguration(start, size === 4 ? value : value & (2 ** (8 * size) - 1), size)
+  }
+
+  private writeStatus(value: number): void {
+    if (value === 0) {
+      this.counts.resets += 1
+      this.reset()
+      return
+    }
+    // Bits stay until a reset (2.1.1); DEVICE_NEEDS_RESET is the device's.
+    const added = value & ~this.deviceStatus
+    this.deviceStatus |=
+      added & (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FAILED)
+    if ((added & VIRTIO_STATUS_FEATURES_OK) !== 0) {
+      const known = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER
+      const inOrder = (this.deviceStatus & known) === known
+      if (inOrder && this.negotiation.acceptable) this.deviceStatus |= VIRTIO_STATUS_FEATURES_OK
+      else this.ignore()
+    }
+    if ((added & VIRTIO_STATUS_DRIVER_OK) !== 0) {
+      if ((this.deviceStatus & VIRTIO_STATUS_FEATURES_OK) !== 0) this.driverOk()
+      else this.ignore()
+    }
+  }
+
+  private driverOk(): void {
+    this.deviceStatus |= VIRTIO_STATUS_DRIVER_OK
+    if (this.lastFault !== undefined) {
+      this.raise(VIRTIO_MMIO_INTERRUPT_CONFIGURATION)
+      return
+    }
+    this.started = true
+    this.device.start?.(this.negotiation.accepted)
+    for (const [index, queue] of this.queues.entries()) {
+      if (queue.ready) this.startQueue(index, queue)
+    }
+  }
+
+  private startQueue(index: number, queue: QueueRegisters): void {
+    const { accepted } = this.negotiation
+    const layout = queue.layout(index, hasFeature(accepted, VIRTIO_F_EVENT_IDX))
+    this.pumps[index]?.start(layout, hasFeature(accepted, VIRTIO_F_INDIRECT_DESC))
+  }
+
+  private readQueueReady(): number {
+    const ready = this.queues[this.queueSelect]?.ready ?? false
+    return ready || (this.pumps[this.queueSelect]?.draining ?? false) ? 1 : 0
+  }
+
+  private writeQueueReady(value: number): void {
+    const index = this.queueSelect
+    const queue = this.queues[index]
+    const pump = this.pumps[index]
+    if (queue === undefined || pump === undefined || value > 1) {
+      this.ignore()
+      return
+    }
+    if (value === 0) {
+      queue.ready = false
+      pump.cut()
+      return
+    }
+    if (queue.ready || pump.draining) {
+      this.ignore()
+      return
+    }
+    const wrong = checkLayout(queue.layout(index, false), this.device.queues[index]?.size ?? 0)
+    if (wrong !== undefined) {
+      this.fail(wrong)
+      return
+    }
+    queue.ready = true
+    if (this.started) this.startQueue(index, queue)
+  }
+
+  private notify(index: number): void {
+    const pump = this.pumps[index]
+    if (pump === undefined || !this.started || this.queues[index]?.ready !== true) {
+      this.ignore()
+      return
+    }
+    this.counts.notifications += 1
+    pump.kick()
+  }
+
+  private reset(): void {
+    if (this.resetting) return
+    this.stop()
+    this.interruptStatus = 0
+    this.updateLevel()
+    this.resetting = true
+    this.settle()
+  }
+
+  /** Ends what was cut off, when the last of it is done. */
+  private settle(): void {
+    if (this.draining) return
+    if (this.resetting) {
+      this.resetting = false
+      this.deviceStatus = 0
+      this.queueSelect = 0
+      this.queues = this.queues.map(() => new QueueRegisters())
+      this.negotiation.reset()
+      this.lastFault = undefined
+    }
+    const { waiters } = this
+    this.waiters = []
+    for (const resolve of waiters) resolve()
+  }
+
+  private stop(): void {
+    for (const pump of this.pumps) pump.cut()
+    if (!this.started) return
+    this.started = false
+    try {
+      this.device.stop?.()
+    } catch (error) {
+      this.report(error)
+    }
+  }
+
+  /** Sets DEVICE_NEEDS_RESET. */
+  private fail(error: unknown): void {
+    this.report(error)
+    if (this.resetting || this.closed || this.lastFault !== undefined) return
+    this.lastFault = error instanceof Error ? error : new Error(String(error))
+    this.deviceStatus |= VIRTIO_STATUS_DEVICE_NEEDS_RESET
+    this.stop()
+    if ((this.deviceStatus & VIRTIO_STATUS_DRIVER_OK) !== 0) {
+      this.raise(VIRTIO_MMIO_INTERRUPT_CONFIGURATION)
+    }
+  }
+
+  private report(error: unknown): void {
+    this.counts.faults += 1
+    const { onFault } = this
+    if (onFault === undefined) return
+    const fault = error instanceof Error ? error : new Error(String(error))
+    queueMicrotask(() => onFault(fault))
+  }
+
+  private raise(reason: number): void {
+    this.interruptStatus |= reason
+    this.updateLevel()
+  }
+
+  private updateLevel(): void {
+    const high = this.interruptStatus !== 0
+    if (high === this.level) return
+    this.level = high
+    if (high) this.counts.interrupts += 1
+    try {
+      this.interrupt.setLevel(high)
+    } catch (error) {
+      this.report(error)
+    }
+  }
+
+  private ignore(): 0 {
+    this.counts.ignored += 1
+    return 0
+  }
+
+  private pumpHost(options: MmioTransportOptions): PumpHost {
+    const limit = options.bytesInFlight ?? BYTES_IN_FLIGHT
+    let bytes = 0
+    return {
+      device: this.device,
+      mapper: this.mapper,
+      asynchronous: options.mapping === 'asynchronous',
+      hasRoom: () => bytes < limit,
+      account: (count) => {
+        bytes += count
+      },
+      fault: (error) => this.fail(error),
+      report: (error) => this.report(error),
+      used: (notify) => {
+        this.counts.used += 1
+        if (notify) this.raise(VIRTIO_MMIO_INTERRUPT_USED_BUFFER)
+      },
+      cutOffDone: () => this.settle(),
+    }
+  }
+
+  private deviceHost(): DeviceHost {
+    return {
+      resume: (queue) => this.pumps[queue]?.kick(),
+      configurationChanged: () => {
+        this.configGeneration = (this.configGeneration + 1) >>> 0
+        if (this.started) this.raise(VIRTIO_MMIO_INTERRUPT_CONFIGURATION)
+      },
+    }
+  }
+}
+
+/** "XMC", little-endian. */
+const VENDOR_ID = 0x0043_4d58
+
+const BYTES_IN_FLIGHT = 64 * 1024 * 1024
+
+const TRANSPORT_FEATURES = featureSet(
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_F_ACCESS_PLATFORM,
+)
+
+/** Feature numbers 24 to 49 belong to rings and transports (2.2). */
+const RESERVED_FEATURES = ((1n << 26n) - 1n) << 24n
+
+function checkDevice(device: VirtioDevice): void {
+  if ((device.features & RESERVED_FEATURES) !== 0n || device.features >> 64n !== 0n) {
+    throw new InvalidArgumentError(
+      'device.features',
+      'features of the device alone, numbers 0 to 23 and 50 to 63',
+      `0x${device.features.toString(16)}`,
+    )
+  }
+  if (device.configuration.length > VIRTIO_MMIO_SIZE - VIRTIO_MMIO_CONFIG) {
+    throw new InvalidArgumentError(
+      'device.configuration',
+      'at most 256 bytes',
+      device.configuration.length,
+    )
+  }
+  for (const { size } of device.queues) {
+    if (size < 1 || size > VIRTQ_SIZE_MAX || (size & (size - 1)) !== 0) {
+      throw new InvalidArgumentError('device.queues', `a power of 2 up to ${VIRTQ_SIZE_MAX}`, size)
+    }
+  }
+}
+
+function isAccessSize(size: number): boolean {
+  return size === 1 || size === 2 || size === 4
+}
