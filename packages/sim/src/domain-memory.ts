@@ -4,7 +4,7 @@ import type { DomainId } from './identifiers.ts'
 import type { MachineMemory } from './machine-memory.ts'
 import type { PhysicalToMachine } from './p2m.ts'
 
-/** Frames of the largest region: 1 GiB, which every machine that runs Node.js grants as one window. */
+/** Frames of the largest region: 1 GiB. A dom0 of 1.5 GiB was seen to refuse a window of 4 GiB, not this. */
 const REGION_FRAMES = 2 ** 18
 
 /** Regions start and end at 2 MiB where they can, so that neighbouring frames share one. */

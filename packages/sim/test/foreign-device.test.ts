@@ -3,6 +3,12 @@ import { errnoOf, RAM, rejectedErrno, World } from './helpers/world.ts'
 
 const { EINVAL, ENOENT, ESRCH } = { EINVAL: 22, ENOENT: 2, ESRCH: 3 }
 
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve)
+  })
+}
+
 describe('aliasing', () => {
   test('a store of the guest is seen through the window, and the reverse', () => {
     using world = new World()
@@ -136,6 +142,20 @@ describe('what real Xen was seen to answer', () => {
     expect(world.hypervisor.accounting.leftovers()).toEqual([])
   })
 
+  test('a failed page can be mapped by itself later, and either mapping goes without the other', () => {
+    using world = new World()
+    world.guest.depopulate(RAM + 1)
+    expect(world.mapFrames([RAM, RAM + 1])).toEqual([0, EINVAL])
+    world.guest.populate(RAM + 1)
+    world.guestWrite(RAM + 1, 0xb)
+    expect(world.mapFrames([RAM + 1], { at: 1 })).toEqual([0])
+    world.unmapForeign(0, 1)
+    expect(world.read(1)).toBe(0xb)
+    expect(world.hypervisor.accounting.mappings()).toHaveLength(1)
+    world.unmapForeign(1, 1)
+    expect(world.hypervisor.accounting.leftovers()).toEqual([])
+  })
+
   test('no pages to unmap: EINVAL', () => {
     using world = new World()
     expect(errnoOf(() => world.unmapForeign(0, 0))).toBe('EINVAL')
@@ -177,7 +197,9 @@ describe('mapAsync', () => {
     world.guest.pageOut(RAM + 1)
     const errors = new Int32Array(2)
     const mapped = world.foreign.mapAsync(world.foreignRequest([RAM, RAM + 1], { errors }))
-    setImmediate(() => setTimeout(() => world.guest.pageIn(RAM + 1), 1))
+    while (world.hypervisor.faults.calls('foreign.map') === 0) await nextTurn()
+    expect(world.hypervisor.accounting.mappings()).toEqual([])
+    world.guest.pageIn(RAM + 1)
     await mapped
     expect([...errors]).toEqual([0, 0])
     expect(world.read(1)).toBe(0xabcd)
