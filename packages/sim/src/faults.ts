@@ -235,7 +235,7 @@ export class Faults {
  *
  * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`
  */
-export function errnoOf(errno: ErrnoName | number): number {
+function errnoOf(errno: ErrnoName | number): number {
   const value = typeof errno === 'number' ? errno : constants.errno[errno]
   if (Number.isInteger(value) && value > 0 && value < 4096) return value
   throw new InvalidArgumentError('errno', 'a name as "ENOMEM", or a number from 1 to 4095', errno)
