@@ -9,6 +9,7 @@ import {
   RefusedError,
   WrongCacheError,
 } from './errors.ts'
+import { WRITABLE } from './internal/bucket-table.ts'
 import { CacheUsers } from './internal/cache-users.ts'
 import { invalidateEngine } from './internal/invalidate.ts'
 import { LeakTracker } from './internal/leak-tracker.ts'
@@ -168,13 +169,19 @@ export class MapCache<
 
   /**
    * Puts the guest pages from `newPage` on in the place of the mapping that was made for `pageCount`
-   * pages from `oldPage` on. Pointers and locks stay; lookups give the new address (S42, S43).
+   * pages from `oldPage` on. Pointers and locks stay; lookups give the new address (S42, S43). Where a
+   * read-only mapping is beside the writable one, both are replaced, and the place of the writable one
+   * is returned.
+   *
+   * When the backend maps nothing, its error is thrown, and the mapping shows zeros: as the dummy that it
+   * was, or until its pages are mapped again by a request for them.
    *
    * @throws NotMappedError `ERR_XMC_NOT_MAPPED` (S44); RefusedError `ERR_XMC_REFUSED` over pinned pages
    * @throws PagesMissingError `ERR_XMC_PAGES_MISSING`: replaced, but a page of it is missing
    */
   replace(oldPage: Page, newPage: Page, pageCount: number): WindowPage {
     const { engine, name } = this
+    if (engine.closed) throw new ClosedError(name)
     if (!Number.isInteger(pageCount) || pageCount < 1 || pageCount > 0x7_ffff) {
       throw new InvalidArgumentError('pageCount', 'an integer from 1 to 524287', pageCount)
     }
@@ -190,23 +197,23 @@ export class MapCache<
       traceChannels.replaceDummy.publish({ cache: name, oldPage, newPage })
     }
     const request = engine.request(oldPage, 0, pageCount * PAGE_SIZE, false)
-    const found = engine.table.find(request)
-    const slot = found >= 0 ? found : request.partial
-    if (slot < 0) {
+    const slots = engine.table.matching(request.index, request.bucketCount)
+    if (slots.length === 0) {
       if (traceChannels.replaceMiss.hasSubscribers) {
         traceChannels.replaceMiss.publish({ cache: name, oldPage })
       }
       throw new NotMappedError(name, oldPage, pageCount)
     }
-    engine.replace(slot, this.backend.page(newPage - request.firstPage))
+    engine.replace(slots, this.backend.page(newPage - request.firstPage))
     const missing = engine.request(newPage, 0, pageCount * PAGE_SIZE, false)
-    if (!engine.table.covers(slot, missing)) {
+    if (!slots.every((slot) => engine.table.covers(slot, missing))) {
       if (traceChannels.replaceFailed.hasSubscribers) {
         traceChannels.replaceFailed.publish({ cache: name, oldPage })
       }
       const page = newPage - request.firstPage + missing.missingPage
       throw new PagesMissingError(name, page, missing.missingErrno)
     }
+    const slot = slots.find((at) => (engine.table.flags[at]! & WRITABLE) !== 0) ?? slots[0]!
     return asWindowPage(slot * pagesPerBucket + request.firstPage)
   }
 
@@ -225,8 +232,12 @@ export class MapCache<
     return this.users.register(options)
   }
 
-  /** Adds a listener for memory that appears in the window and goes; returns how to remove it. */
+  /**
+   * Adds a listener for memory that appears in the window and goes, and tells it of what is there.
+   * Returns how to remove it.
+   */
   addRamListener(listener: RamListener): () => void {
+    for (const slot of this.engine.table.entries.slice()) this.engine.announce(slot, listener)
     this.engine.listeners.add(listener)
     return () => {
       this.engine.listeners.delete(listener)
@@ -255,7 +266,7 @@ export class MapCache<
       lockedEntries: locked.length,
       locks: locked.reduce((sum, slot) => sum + locks[slot]!, 0),
       mappedPages: engine.mappedPages,
-      lostPages: engine.lostPages,
+      lostPages: engine.slots.lostPages,
     }
   }
 
@@ -266,9 +277,12 @@ export class MapCache<
 
   /** Unmaps every mapping that nobody has locked, of pinned pages too. Returns how many. */
   flush(): number {
-    const unlocked = this.engine.table.entries.filter((slot) => this.engine.table.locks[slot] === 0)
-    for (const slot of unlocked) this.engine.evict(slot)
-    return unlocked.length
+    const { engine } = this
+    let unmapped = 0
+    engine.each(engine.table.entries.slice(), (slot) => {
+      if (engine.table.locks[slot] === 0 && engine.tryUnmap(slot)) unmapped++
+    })
+    return unmapped
   }
 
   /**
@@ -284,9 +298,15 @@ export class MapCache<
     const { locks } = this.statistics
     if (locks > 0 && options.force !== true) throw new BusyError(this.name, locks)
     clearInterval(this.idleTimer)
-    for (const slot of engine.table.entries.slice()) engine.drop(slot)
-    engine.closed = true
-    engine.recoverLost()
+    this.leaks?.clear()
+    try {
+      engine.each(engine.table.entries.slice(), (slot) => {
+        engine.drop(slot)
+      })
+    } finally {
+      engine.closed = true
+      engine.slots.recover()
+    }
   }
 
   [Symbol.dispose](): void {
@@ -306,6 +326,9 @@ export class MapCache<
     for (const page of pages) this.backend.page(page)
     this.engine.count(COUNTER.requests)
     this.engine.count(COUNTER.misses)
+    if (traceChannels.map.hasSubscribers) {
+      traceChannels.map.publish({ cache: this.name, page: pages[0], offset: 0 })
+    }
   }
 
   private lockedList(
@@ -333,6 +356,8 @@ export class MapCache<
 
   private trackLeaks(): LeakTracker {
     return new LeakTracker(({ windowPage, offset, length, stack }) => {
+      // Its lock was taken back by pointer: nothing leaks.
+      if (!this.engine.locks.has(windowPage, offset)) return
       this.engine.count(COUNTER.leaks)
       const page = this.pageOf(asWindowPage(windowPage))
       const report = { cache: this.name, page, offset, length, stack }
@@ -355,7 +380,9 @@ export class MapCache<
       const idle = engine.table.entries.filter(
         (slot) => engine.table.locks[slot] === 0 && engine.table.stamp[slot]! <= previous,
       )
-      for (const slot of idle) engine.evict(slot)
+      engine.each(idle, (slot) => {
+        engine.evict(slot)
+      })
       previous = last
       last = engine.epoch++
     }, milliseconds / 2)

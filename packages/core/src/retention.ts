@@ -6,7 +6,8 @@ import { InvalidArgumentError } from './errors.ts'
  * - `at-once`: it is unmapped with its last lock. An access without a lock keeps its bucket only
  *   until another bucket of its class takes the place, as in the original since 2024.
  * - `keep`: it stays, least recently used first to go, while no more than `budgetBytes` (rounded up
- *   to whole buckets) are mapped, and no longer than `idleMilliseconds` without use if that is given.
+ *   to whole buckets) are mapped. If `idleMilliseconds` is given, it goes when it was not used for that
+ *   long, which is noticed up to half that time later.
  *   Locked mappings may exceed the budget. Uses between two misses count as simultaneous.
  */
 export type Retention =

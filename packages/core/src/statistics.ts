@@ -28,7 +28,7 @@ export interface CacheStatistics {
   readonly lockedEntries: number
   /** Locks now outstanding. */
   readonly locks: number
-  /** Pages now mapped, holes and dummies included. */
+  /** Pages of the window that mappings take: whole buckets, holes and dummies included. */
   readonly mappedPages: number
   /** Pages whose unmap failed, out of use. */
   readonly lostPages: number

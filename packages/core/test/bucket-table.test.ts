@@ -2,6 +2,9 @@ import { describe, expect, it } from 'vitest'
 import {
   type BucketRequest,
   BucketTable,
+  bucketOf,
+  DUMMY,
+  holesOf,
   LIST,
   LIVE,
   noMissing,
@@ -225,6 +228,31 @@ describe('BucketTable', () => {
     expect(table.locks[2]).toBe(0)
   })
 
+  it('gives a dummy only when nothing real serves the request', () => {
+    for (const dummyFirst of [true, false]) {
+      const table = tableOf()
+      if (dummyFirst) enter(table, 2, 7, { flags: DUMMY | WRITABLE })
+      enter(table, 3, 7, { flags: WRITABLE, errors: Int32Array.of(0, 22, 0, 0) })
+      if (!dummyFirst) enter(table, 2, 7, { flags: DUMMY | WRITABLE })
+      expect(table.find(request(7))).toBe(3)
+      expect(table.find(request(7, { firstPage: 1, lastPage: 1 }))).toBe(2)
+      expect(table.find(request(7, { firstPage: 0, lastPage: 3, write: true }))).toBe(2)
+    }
+  })
+
+  it('lists every entry of the same buckets, but for hidden ones', () => {
+    const table = tableOf()
+    enter(table, 1, 7)
+    enter(table, 2, 7, { flags: WRITABLE, errors: Int32Array.of(0, 22, 0, 0) })
+    enter(table, 3, 7)
+    enter(table, 4, 8)
+    enter(table, 6, 7, { bucketCount: 2 })
+    table.retire(3)
+    expect(table.matching(7, 1).toSorted((a, b) => a - b)).toEqual([1, 2])
+    expect(table.matching(7, 2)).toEqual([6])
+    expect(table.matching(9, 1)).toEqual([])
+  })
+
   it('counts the entries it visits', () => {
     const table = tableOf()
     expect(table.steps).toBe(0)
@@ -255,6 +283,24 @@ describe('noMissing', () => {
     const all = request(0, { firstPage: 0, lastPage: 3 })
     expect(noMissing(errors, all)).toBe(false)
     expect(all).toMatchObject({ missingPage: 0, missingErrno: 1 })
+  })
+})
+
+describe('bucketOf', () => {
+  it('divides page numbers of any size', () => {
+    expect(bucketOf(0, 256)).toBe(0)
+    expect(bucketOf(255, 256)).toBe(0)
+    expect(bucketOf(256, 256)).toBe(1)
+    expect(bucketOf(2 ** 52 - 1, 256)).toBe(2 ** 44 - 1)
+    expect(bucketOf(2 ** 52 - 1, 1)).toBe(2 ** 52 - 1)
+  })
+})
+
+describe('holesOf', () => {
+  it('gives the errors of a map in which a page failed, and nothing for one without', () => {
+    const errors = Int32Array.of(0, 0, 22)
+    expect(holesOf(errors)).toBe(errors)
+    expect(holesOf(Int32Array.of(0, 0))).toBeUndefined()
   })
 })
 

@@ -5,13 +5,23 @@ import type { RamListener } from '../ram-listener.ts'
 import type { Retention } from '../retention.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'
-import { type BucketRequest, BucketTable, DUMMY, LIST, RETIRED, WRITABLE } from './bucket-table.ts'
+import {
+  type BucketRequest,
+  BucketTable,
+  bucketOf,
+  DUMMY,
+  holesOf,
+  LIST,
+  RETIRED,
+  WRITABLE,
+} from './bucket-table.ts'
+import { callEach } from './call-each.ts'
 import { LockRecords } from './lock-records.ts'
 import { LookupRows } from './lookup-rows.ts'
-import { SlotAllocator } from './slot-allocator.ts'
 import { StrictPlaces } from './strict-places.ts'
 import { VictimQueue } from './victim-queue.ts'
 import { asWindowPage } from './window-page.ts'
+import { type Place, WindowSlots } from './window-slots.ts'
 
 /** What the engine is made from: the options of a cache, checked. */
 export interface EngineOptions {
@@ -19,6 +29,9 @@ export interface EngineOptions {
   readonly retention: Retention
   readonly quarantineBytes: number
 }
+
+/** Errno of the pages of a mapping that a failed replacement removed. */
+const EIO = 5
 
 /**
  * What is mapped where in a window, and what goes when. The hit path works on the arrays of this
@@ -40,14 +53,12 @@ export class BucketEngine<Page extends number> {
   /** Advances with every miss and handle: entries used in the same epoch count as equally old. */
   epoch = 1
   mappedPages = 0
-  lostPages = 0
 
-  private readonly slots: SlotAllocator
+  readonly slots: WindowSlots<Page>
   private readonly victims: VictimQueue
   private readonly strict: StrictPlaces | undefined
   /** Entries with calls under way that map missing pages. */
   private readonly filling: Map<number, number> = new Map()
-  private readonly lost: { slot: number; bucketCount: number; pageCount: number }[] = []
   /** Advances when mappings that are being made may be out of date. */
   generation = 0
 
@@ -71,7 +82,7 @@ export class BucketEngine<Page extends number> {
     this.rows = new LookupRows(slotCount)
     this.locks = new LockRecords(slotCount * this.pagesPerBucket)
     const quarantine = Math.ceil(options.quarantineBytes / 2 ** bucketShift)
-    this.slots = new SlotAllocator(slotCount, quarantine)
+    this.slots = new WindowSlots(this.name, backend, slotCount, quarantine, this.counters)
     this.victims = new VictimQueue(this.table)
     this.keeps = options.retention.kind === 'keep'
     this.budgetPages =
@@ -122,11 +133,25 @@ export class BucketEngine<Page extends number> {
   /** Unmaps an entry that nobody may need, for room; a failure costs its slots, not the request. */
   evict(slot: number): void {
     this.count(COUNTER.evictions)
+    this.tryUnmap(slot)
+  }
+
+  /** Unmaps an entry; false when that fails, which is counted and traced, and costs its slots. */
+  tryUnmap(slot: number): boolean {
     try {
       this.unmap(slot)
+      return true
     } catch (error) {
       if (!(error instanceof UnmapFailedError)) throw error
+      return false
     }
+  }
+
+  /** Calls `act` for each of these entries that is still there, whichever fails; then throws the first error. */
+  each(slots: readonly number[], act: (slot: number) => void): void {
+    callEach(slots, (slot) => {
+      if (this.table.flags[slot] !== 0) act(slot)
+    })
   }
 
   /**
@@ -135,36 +160,27 @@ export class BucketEngine<Page extends number> {
    * @throws UnmapFailedError `ERR_XMC_UNMAP_FAILED`
    */
   unmap(slot: number): void {
-    const entry = this.detach(slot)
+    const place = this.detach(slot)
     try {
-      this.noteRemoved(entry.windowPage, entry.pageCount)
+      this.noteRemoved(place)
     } finally {
-      this.count(COUNTER.unmapCalls)
-      try {
-        if (entry.dummy) this.backend.window.reset(entry.windowPage, entry.pageCount)
-        else this.backend.unmapAt(entry.windowPage, entry.pageCount)
-        this.slots.free(slot, entry.bucketCount)
-      } catch (error) {
-        this.lose(slot, entry.bucketCount, entry.pageCount, error)
-      }
+      this.slots.clear(place)
     }
   }
 
   /** As `unmap`, with the backend's asynchronous call. */
   async unmapAsync(slot: number): Promise<void> {
-    const entry = this.detach(slot)
+    const place = this.detach(slot)
     try {
-      this.noteRemoved(entry.windowPage, entry.pageCount)
+      this.noteRemoved(place)
     } finally {
-      this.count(COUNTER.unmapCalls)
-      try {
-        if (entry.dummy) this.backend.window.reset(entry.windowPage, entry.pageCount)
-        else await this.backend.unmapAtAsync(entry.windowPage, entry.pageCount)
-        this.slots.free(slot, entry.bucketCount)
-      } catch (error) {
-        this.lose(slot, entry.bucketCount, entry.pageCount, error)
-      }
+      await this.slots.clearAsync(place)
     }
+  }
+
+  /** Tells a listener of an entry. */
+  announce(slot: number, listener: RamListener): void {
+    listener.added(this.windowPageOf(slot), this.table.pageCount(slot))
   }
 
   /** Hides a locked entry from new requests; it goes with its last lock. */
@@ -178,13 +194,19 @@ export class BucketEngine<Page extends number> {
     this.generation++
   }
 
-  /** Maps other pages in the place of an entry (reference 2.7); its locks and pointers stay. */
-  replace(slot: number, firstPage: Page): void {
-    if (this.filling.has(slot)) {
+  /** Maps other pages in the place of entries (reference 2.7); their locks and pointers stay. */
+  replace(slots: readonly number[], firstPage: Page): void {
+    if (slots.some((slot) => this.filling.has(slot))) {
       throw new RefusedError(
         `${this.name}: pages of this mapping are being mapped: replace it after`,
       )
     }
+    callEach(slots, (slot) => {
+      this.replaceOne(slot, firstPage)
+    })
+  }
+
+  private replaceOne(slot: number, firstPage: Page): void {
     const flags = this.table.flags[slot]!
     const pageCount = this.table.pageCount(slot)
     this.noteMapCall(bucketOf(firstPage, this.pagesPerBucket), pageCount)
@@ -195,8 +217,9 @@ export class BucketEngine<Page extends number> {
       const pages = { first: firstPage, count: pageCount }
       this.backend.mapAt(windowPage, pages, (flags & WRITABLE) !== 0, errors)
     } catch (error) {
-      // The place holds anonymous pages now: to its holders it is a dummy.
-      this.table.moveTo(slot, this.table.firstPage[slot]!, flags | DUMMY, undefined)
+      // The place holds anonymous pages now. A dummy is as before; what was real is missing from now on.
+      const holes = (flags & DUMMY) === 0 ? errors.fill(EIO) : this.table.holes.get(slot)
+      this.table.moveTo(slot, this.table.firstPage[slot]!, flags | DUMMY, holes)
       throw error
     }
     this.strict?.vacate(bucketOf(this.table.firstPage[slot]!, this.pagesPerBucket), slot)
@@ -211,30 +234,7 @@ export class BucketEngine<Page extends number> {
     const calls = this.filling.get(slot) ?? 0
     this.table.locks[slot] = calls
     if (calls > 0) this.retire(slot)
-    else this.evict(slot)
-  }
-
-  /** Tries once more to unmap what could not be unmapped; throws the first failure. */
-  recoverLost(): void {
-    const failures: unknown[] = []
-    for (const entry of this.lost.splice(0)) {
-      const { slot, bucketCount, pageCount } = entry
-      this.count(COUNTER.unmapCalls)
-      try {
-        this.backend.unmapAt(asWindowPage(slot * this.pagesPerBucket), pageCount)
-        this.slots.free(slot, bucketCount)
-        this.lostPages -= pageCount
-      } catch (error) {
-        this.lost.push(entry)
-        failures.push(error)
-      }
-    }
-    const [first] = failures
-    const [entry] = this.lost
-    if (first !== undefined && entry !== undefined) {
-      const windowPage = entry.slot * this.pagesPerBucket
-      throw new UnmapFailedError(this.name, windowPage, entry.pageCount, first)
-    }
+    else this.tryUnmap(slot)
   }
 
   /** Describes a range in buckets. A length of 0 asks for the page alone (S17). */
@@ -297,7 +297,7 @@ export class BucketEngine<Page extends number> {
       this.evict(victim)
     }
     for (;;) {
-      const slot = this.slots.allocate(bucketCount)
+      const slot = this.slots.take(bucketCount)
       if (slot >= 0) {
         this.epoch++
         return slot
@@ -334,11 +334,6 @@ export class BucketEngine<Page extends number> {
     this.noteAdded(slot)
   }
 
-  /** Gives slots back in which nothing is mapped. */
-  freeSlots(slot: number, bucketCount: number): void {
-    this.slots.free(slot, bucketCount)
-  }
-
   private goesWithLastLock(slot: number): boolean {
     const flags = this.table.flags[slot]!
     return !this.keeps || (flags & (LIST | RETIRED)) !== 0
@@ -353,8 +348,9 @@ export class BucketEngine<Page extends number> {
   /** Lets hits find an entry, if it is one that hits may find. */
   expose(slot: number): void {
     const { bucketCount, flags, firstPage, holes } = this.table
-    if (bucketCount[slot] !== 1 || holes.has(slot) || (flags[slot]! & (LIST | RETIRED)) !== 0)
-      return
+    // A dummy is found by search only, which prefers what is real.
+    if ((flags[slot]! & (LIST | RETIRED | DUMMY)) !== 0) return
+    if (bucketCount[slot] !== 1 || holes.has(slot)) return
     const bucketIndex = bucketOf(firstPage[slot]!, this.pagesPerBucket)
     this.rows.enter(bucketIndex, slot * this.pagesPerBucket, (flags[slot]! & WRITABLE) !== 0)
   }
@@ -364,49 +360,21 @@ export class BucketEngine<Page extends number> {
     this.rows.leave(bucketIndex, slot * this.pagesPerBucket)
   }
 
+  private windowPageOf(slot: number): WindowPage {
+    return asWindowPage(slot * this.pagesPerBucket)
+  }
+
   /** Takes an entry out of all books. */
-  private detach(slot: number): {
-    windowPage: WindowPage
-    pageCount: number
-    bucketCount: number
-    dummy: boolean
-  } {
+  private detach(slot: number): Place {
     const { table } = this
     const bucketCount = table.bucketCount[slot]!
-    const entry = {
-      windowPage: asWindowPage(slot * this.pagesPerBucket),
-      pageCount: table.pageCount(slot),
-      bucketCount,
-      dummy: (table.flags[slot]! & DUMMY) !== 0,
-    }
+    const pageCount = table.pageCount(slot)
+    const place = { slot, bucketCount, pageCount, dummy: (table.flags[slot]! & DUMMY) !== 0 }
     this.hide(slot)
     this.strict?.vacate(bucketOf(table.firstPage[slot]!, this.pagesPerBucket), slot)
     table.remove(slot)
     this.mappedPages -= bucketCount * this.pagesPerBucket
-    return entry
-  }
-
-  private lose(slot: number, bucketCount: number, pageCount: number, cause: unknown): never {
-    this.lost.push({ slot, bucketCount, pageCount })
-    this.lostPages += pageCount
-    this.count(COUNTER.unmapFailures)
-    const windowPage = slot * this.pagesPerBucket
-    const error = new UnmapFailedError(this.name, windowPage, pageCount, cause)
-    if (traceChannels.unmapFailed.hasSubscribers) {
-      traceChannels.unmapFailed.publish({ cache: this.name, windowPage, pageCount, error })
-    }
-    throw error
-  }
-
-  /** Removes a mapping that never became an entry. */
-  discard(slot: number, bucketCount: number, pageCount: number): void {
-    this.count(COUNTER.unmapCalls)
-    try {
-      this.backend.unmapAt(asWindowPage(slot * this.pagesPerBucket), pageCount)
-    } catch (error) {
-      this.lose(slot, bucketCount, pageCount, error)
-    }
-    this.slots.free(slot, bucketCount)
+    return place
   }
 
   noteMapCall(bucketIndex: number, pages: number): void {
@@ -419,21 +387,21 @@ export class BucketEngine<Page extends number> {
 
   private noteAdded(slot: number): void {
     this.mappedPages += this.table.bucketCount[slot]! * this.pagesPerBucket
-    const windowPage = asWindowPage(slot * this.pagesPerBucket)
-    for (const listener of this.listeners) listener.added(windowPage, this.table.pageCount(slot))
+    if (this.listeners.size === 0) return
+    try {
+      callEach([...this.listeners], (listener) => {
+        this.announce(slot, listener)
+      })
+    } catch (error) {
+      // The operation fails, so nobody will ever lock the entry.
+      this.tryUnmap(slot)
+      throw error
+    }
   }
 
-  private noteRemoved(windowPage: WindowPage, pageCount: number): void {
-    for (const listener of this.listeners) listener.removed(windowPage, pageCount)
+  private noteRemoved(place: Place): void {
+    callEach([...this.listeners], (listener) => {
+      listener.removed(this.windowPageOf(place.slot), place.pageCount)
+    })
   }
-}
-
-/** Number of the bucket that a page lies in. */
-export function bucketOf(page: number, pagesPerBucket: number): number {
-  return Math.floor(page / pagesPerBucket)
-}
-
-/** The errors of a map if any page failed. */
-export function holesOf(errors: Int32Array): Int32Array | undefined {
-  return errors.some((errno) => errno !== 0) ? errors : undefined
 }

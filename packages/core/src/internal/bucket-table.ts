@@ -79,8 +79,12 @@ export class BucketTable {
     return this.live
   }
 
-  /** Finds an entry that serves `request` in full, or -1; sets `partial` to one that has holes there. */
+  /**
+   * Finds an entry that serves `request` in full, a dummy only if nothing else does, or -1; sets
+   * `partial` to one that has holes there.
+   */
   find(request: BucketRequest): number {
+    let dummy = -1
     request.partial = -1
     let slot = this.chainHead[this.hash(request.index, request.bucketCount)]! - 1
     while (slot >= 0) {
@@ -90,12 +94,25 @@ export class BucketTable {
         this.bucketCount[slot] === request.bucketCount &&
         (!request.write || (this.flags[slot]! & WRITABLE) !== 0)
       ) {
-        if (this.covers(slot, request)) return slot
-        request.partial = slot
+        if (!this.covers(slot, request)) request.partial = slot
+        else if ((this.flags[slot]! & DUMMY) === 0) return slot
+        else dummy = slot
       }
       slot = this.chainNext[slot]! - 1
     }
-    return -1
+    return dummy
+  }
+
+  /** Every entry that `find` may find for requests of these buckets. */
+  matching(index: number, bucketCount: number): number[] {
+    const found: number[] = []
+    let slot = this.chainHead[this.hash(index, bucketCount)]! - 1
+    while (slot >= 0) {
+      const isThere = this.firstPage[slot] === index * this.pagesPerBucket
+      if (isThere && this.bucketCount[slot] === bucketCount) found.push(slot)
+      slot = this.chainNext[slot]! - 1
+    }
+    return found
   }
 
   /** True when every requested page of the entry is mapped; else notes the first that is missing. */
@@ -219,4 +236,14 @@ export function noMissing(errors: Int32Array, request: BucketRequest): boolean {
     }
   }
   return true
+}
+
+/** Number of the bucket that a page lies in. */
+export function bucketOf(page: number, pagesPerBucket: number): number {
+  return Math.floor(page / pagesPerBucket)
+}
+
+/** The errors of a map if any page failed. */
+export function holesOf(errors: Int32Array): Int32Array | undefined {
+  return errors.some((errno) => errno !== 0) ? errors : undefined
 }

@@ -2,13 +2,15 @@ import type { CacheUser, CacheUserOptions } from '../cache-user.ts'
 import type { DrainFailure } from '../invalidation.ts'
 import { LOCK_USER_SHIFT } from '../lock-flags.ts'
 
+// Numbered through all caches, so that the locks of a group's user name it in each of its caches.
+const names: string[] = ['unnamed']
+
 /** The registered users of a cache, by the number that their locks carry. */
 export class CacheUsers {
   private readonly users: Map<number, CacheUserOptions> = new Map()
-  private readonly names: string[] = ['unnamed']
 
   register(options: CacheUserOptions): CacheUser {
-    const id = this.names.push(options.name) - 1
+    const id = names.push(options.name) - 1
     this.users.set(id, options)
     return {
       name: options.name,
@@ -21,7 +23,7 @@ export class CacheUsers {
 
   /** Name of the user that a lock's flags carry; it is known for ever, since locks outlive users. */
   nameOf(flags: number): string {
-    return this.names[flags >>> LOCK_USER_SHIFT] ?? 'unnamed'
+    return names[flags >>> LOCK_USER_SHIFT] ?? 'unnamed'
   }
 
   /** Waits until every user is drained; a failure is one user's, not the others'. */

@@ -22,12 +22,12 @@ export function invalidateEngine<Page extends number>(
   if (!engine.backend.pinned) {
     engine.count(COUNTER.invalidations)
     engine.outdate()
-    for (const slot of engine.table.entries.slice()) {
+    engine.each(engine.table.entries.slice(), (slot) => {
       if (engine.table.locks[slot]! > 0) {
         lockedDma.push(...dmaLocksOf(engine, slot, users, leaks))
         engine.retire(slot)
         retired++
-        continue
+        return
       }
       try {
         engine.unmap(slot)
@@ -36,7 +36,7 @@ export function invalidateEngine<Page extends number>(
         if (!(error instanceof UnmapFailedError)) throw error
         unmapFailures.push(error)
       }
-    }
+    })
   }
   return { unmapped, retired, lockedDma, drainFailures, unmapFailures }
 }

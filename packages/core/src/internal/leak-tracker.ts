@@ -54,8 +54,8 @@ export class LeakTracker {
       .map((entry) => entry.stack)
   }
 
-  /** Every handle outstanding. */
-  all(): Iterable<Outstanding> {
-    return this.outstanding.values()
+  /** Forgets every handle: what they had mapped is gone. */
+  clear(): void {
+    this.outstanding.clear()
   }
 }

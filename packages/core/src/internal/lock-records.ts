@@ -77,6 +77,13 @@ export class LockRecords {
     return true
   }
 
+  /** True when a lock is outstanding at exactly this pointer. */
+  has(windowPage: number, offset: number): boolean {
+    const record = this.records[windowPage] ?? 0
+    if (record !== 0 && (record & 4095) === offset) return true
+    return this.side.has(windowPage * 4096 + offset)
+  }
+
   /** Every pointer with locks in `pageCount` pages from `windowPage` on. */
   *within(windowPage: number, pageCount: number): Generator<LockRecord> {
     const end = windowPage + pageCount

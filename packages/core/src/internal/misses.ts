@@ -2,8 +2,15 @@ import type { MapBackend } from '../backend.ts'
 import { ClosedError, PagedOutError, PagesMissingError, ReadOnlyError } from '../errors.ts'
 import { countPages, isPageList, type Pages, type WindowPage } from '../page.ts'
 import { COUNTER } from '../statistics.ts'
-import { type BucketEngine, bucketOf, holesOf } from './bucket-engine.ts'
-import { type BucketRequest, DUMMY, noMissing, WRITABLE } from './bucket-table.ts'
+import type { BucketEngine } from './bucket-engine.ts'
+import {
+  type BucketRequest,
+  bucketOf,
+  DUMMY,
+  holesOf,
+  noMissing,
+  WRITABLE,
+} from './bucket-table.ts'
 import { asWindowPage } from './window-page.ts'
 
 /** One call to the backend that a miss needs; done at once or awaited by whoever drives the miss. */
@@ -82,7 +89,7 @@ export class Misses<Page extends number> {
       if (!current) continue
       const bad = step.errors.findIndex((errno) => errno !== 0)
       if (bad >= 0) {
-        this.engine.discard(slot, bucketCount, pages.length)
+        this.engine.slots.clear({ slot, bucketCount, pageCount: pages.length, dummy: false })
         throw this.missingPage(pages[bad]!, step.errors[bad]!)
       }
       this.engine.insertList(slot, pages, writable ? WRITABLE : 0)
@@ -181,14 +188,14 @@ export class Misses<Page extends number> {
       if (!current) continue
       const other = this.engine.table.find(request)
       if (other >= 0) {
-        this.engine.discard(slot, bucketCount, pages.count)
+        this.engine.slots.clear({ slot, bucketCount, pageCount: pages.count, dummy: false })
         return other
       }
       const complete = noMissing(step.errors, request)
       const holes = holesOf(step.errors)
       // A pinned mapping that nobody locks would stay.
       if ((!complete && this.backend.pinned) || holes?.every((errno) => errno !== 0) === true) {
-        this.engine.discard(slot, bucketCount, pages.count)
+        this.engine.slots.clear({ slot, bucketCount, pageCount: pages.count, dummy: false })
         return -1
       }
       this.engine.insertRun(slot, pages, writable ? WRITABLE : 0, holes)
@@ -213,6 +220,7 @@ export class Misses<Page extends number> {
         this.engine.noteMapCall(bucketOf(firstPage, this.engine.pagesPerBucket), pages.count)
         yield { windowPage, pages, writable, errors }
         holes.set(errors, start)
+        this.engine.table.flags[slot] = this.engine.table.flags[slot]! & ~DUMMY
       }
     } finally {
       this.engine.letGo(slot)
@@ -242,11 +250,11 @@ export class Misses<Page extends number> {
     try {
       yield step
     } catch (error) {
-      this.engine.freeSlots(slot, bucketCount)
+      this.engine.slots.free(slot, bucketCount)
       throw error
     }
     if (generation === this.engine.generation && !this.engine.closed) return true
-    this.engine.discard(slot, bucketCount, pageCount)
+    this.engine.slots.clear({ slot, bucketCount, pageCount, dummy: false })
     if (this.engine.closed) throw new ClosedError(this.engine.name)
     return false
   }
@@ -258,7 +266,8 @@ export class Misses<Page extends number> {
     this.backend.window.reset(asWindowPage(slot * this.engine.pagesPerBucket), pageCount)
     const first = index * this.engine.pagesPerBucket
     const pages = { first: this.backend.page(first), count: pageCount }
-    this.engine.insertRun(slot, pages, DUMMY | WRITABLE, undefined)
+    const writable = this.backend.access !== 'read-only'
+    this.engine.insertRun(slot, pages, DUMMY | (writable ? WRITABLE : 0), undefined)
     return slot
   }
 
