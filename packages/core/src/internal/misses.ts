@@ -263,7 +263,13 @@ export class Misses<Page extends number> {
     const { index, bucketCount } = request
     const slot = this.engine.takeSlots(bucketCount, index)
     const pageCount = bucketCount * this.engine.pagesPerBucket
-    this.backend.window.reset(asWindowPage(slot * this.engine.pagesPerBucket), pageCount)
+    try {
+      // The pages are anonymous, but a stale view may have stored there.
+      this.backend.window.reset(asWindowPage(slot * this.engine.pagesPerBucket), pageCount)
+    } catch (error) {
+      this.engine.slots.free(slot, bucketCount)
+      throw error
+    }
     const first = index * this.engine.pagesPerBucket
     const pages = { first: this.backend.page(first), count: pageCount }
     const writable = this.backend.access !== 'read-only'
