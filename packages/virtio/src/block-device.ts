@@ -1,0 +1,346 @@
+import { InvalidArgumentError } from '@xmc/core/errors'
+import {
+  VIRTIO_BLK_HEADER_SECTOR,
+  VIRTIO_BLK_HEADER_SIZE,
+  VIRTIO_BLK_HEADER_TYPE,
+  VIRTIO_BLK_ID_SIZE,
+  VIRTIO_BLK_S_OK,
+  VIRTIO_BLK_SECTOR_SIZE,
+  VIRTIO_BLK_STATUS_SIZE,
+  VIRTIO_BLK_T_DISCARD,
+  VIRTIO_BLK_T_FLUSH,
+  VIRTIO_BLK_T_GET_ID,
+  VIRTIO_BLK_T_IN,
+  VIRTIO_BLK_T_OUT,
+  VIRTIO_BLK_T_WRITE_ZEROES,
+} from './block-protocol.ts'
+import { BlockRequestError } from './block-request-error.ts'
+import type { DescriptorChain } from './descriptor-chain.ts'
+import type { DeviceHost, QueueDeclaration, VirtioDevice } from './device.ts'
+import type { Disk } from './disk.ts'
+import { VirtqueueError } from './errors.ts'
+import {
+  featureSet,
+  hasFeature,
+  VIRTIO_BLK_F_BLK_SIZE,
+  VIRTIO_BLK_F_DISCARD,
+  VIRTIO_BLK_F_FLUSH,
+  VIRTIO_BLK_F_RO,
+  VIRTIO_BLK_F_SEG_MAX,
+  VIRTIO_BLK_F_SIZE_MAX,
+  VIRTIO_BLK_F_TOPOLOGY,
+  VIRTIO_BLK_F_WRITE_ZEROES,
+} from './features.ts'
+import { blockConfiguration, writeCapacity } from './internal/block-configuration.ts'
+import { type BlockSegment, parseSegments } from './internal/block-segments.ts'
+import { codeOf, messageOf } from './internal/error-parts.ts'
+import { VIRTIO_ID_BLOCK } from './registers.ts'
+
+/** How a block device is made. */
+export interface BlockDeviceOptions {
+  /** What it stores its sectors in; it is not closed with the device. */
+  readonly disk: Disk
+  /** Largest size of its queue, a power of 2 from 4 on; by default 256. SEG_MAX is 2 less. */
+  readonly queueSize?: number | undefined
+  /** SIZE_MAX: most bytes of a segment, a multiple of 512; by default 1 MiB. */
+  readonly segmentBytes?: number | undefined
+  /** BLK_SIZE: bytes of a logical block, a power of 2 from 512 on; by default 512. */
+  readonly blockSize?: number | undefined
+  /** Logical blocks in a physical block, as exponent of 2; by default 0. */
+  readonly physicalBlockExponent?: number | undefined
+  /** First aligned logical block; by default 0. */
+  readonly alignmentOffset?: number | undefined
+  /** Smallest good request in blocks; by default 0, for no hint. */
+  readonly minimumIoSize?: number | undefined
+  /** Best request in blocks; by default 0, for no hint. */
+  readonly optimalIoSize?: number | undefined
+  /** Called, after it was answered, with each request that did not succeed. */
+  readonly onError?: ((error: BlockRequestError) => void) | undefined
+}
+
+/** Counts since a block device was made. */
+export interface BlockStatistics {
+  /** Requests of any kind. */
+  readonly requests: number
+  /** Reads that succeeded. */
+  readonly reads: number
+  /** Writes that succeeded. */
+  readonly writes: number
+  /** Flushes that succeeded. */
+  readonly flushes: number
+  /** Bytes read by the guest. */
+  readonly bytesRead: number
+  /** Bytes written by the guest. */
+  readonly bytesWritten: number
+  /** Requests answered with an error, or not supported. */
+  readonly failed: number
+}
+
+/**
+ * A block device (virtio 1.2, 5.2): reads, writes, flushes, discards, zeros and the identity of a
+ * disk, many requests at a time. Data moves between the disk and the guest's own pages.
+ *
+ * A request that cannot be done is answered with IOERR or UNSUPP, and the device goes on. Only one
+ * whose status byte cannot be written stops it until a reset. Without FLUSH on the driver's side,
+ * each write is made durable before it is answered (5.2.6.2).
+ */
+export class BlockDevice implements VirtioDevice {
+  readonly deviceId: number = VIRTIO_ID_BLOCK
+  readonly features: bigint
+  readonly queues: readonly QueueDeclaration[]
+  readonly configuration: Uint8Array
+  /** What it stores its sectors in. */
+  readonly disk: Disk
+
+  private readonly onError: ((error: BlockRequestError) => void) | undefined
+  private readonly identity: Uint8Array
+  private readonly header = new Uint8Array(VIRTIO_BLK_HEADER_SIZE)
+  private readonly headerView = new DataView(this.header.buffer)
+  private host: DeviceHost | undefined
+  private discards = false
+  private zeroes = false
+  private writeThrough = false
+  private readonly counts = {
+    requests: 0,
+    reads: 0,
+    writes: 0,
+    flushes: 0,
+    bytesRead: 0,
+    bytesWritten: 0,
+    failed: 0,
+  }
+
+  /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` */
+  constructor(options: BlockDeviceOptions) {
+    const { disk } = options
+    const queueSize = powerOfTwo('queueSize', options.queueSize ?? 256, 4, 32768)
+    const blockSize = powerOfTwo('blockSize', options.blockSize ?? 512, 512, 2 ** 31)
+    const segmentBytes = options.segmentBytes ?? 2 ** 20
+    if (segmentBytes < 512 || segmentBytes % 512 !== 0 || segmentBytes > 2 ** 31) {
+      throw new InvalidArgumentError('segmentBytes', 'a multiple of 512 up to 2 GiB', segmentBytes)
+    }
+    if (disk.size <= 0 || disk.size % blockSize !== 0) {
+      throw new InvalidArgumentError('disk.size', `a multiple of ${blockSize}, over 0`, disk.size)
+    }
+    const segments = queueSize - 2
+    this.disk = disk
+    this.onError = options.onError
+    this.identity = identityBytes(disk.identity)
+    this.features = featuresOf(disk)
+    this.queues = [{ size: queueSize, requestBytes: segments * segmentBytes + 2 * 512 }]
+    this.configuration = blockConfiguration(disk, {
+      segmentBytes,
+      segments,
+      blockSize,
+      physicalBlockExponent: field('physicalBlockExponent', options.physicalBlockExponent, 255),
+      alignmentOffset: field('alignmentOffset', options.alignmentOffset, 255),
+      minimumIoSize: field('minimumIoSize', options.minimumIoSize, 0xffff),
+      optimalIoSize: field('optimalIoSize', options.optimalIoSize, 0xffff_ffff),
+    })
+  }
+
+  /** A snapshot of the counts. */
+  get statistics(): BlockStatistics {
+    return { ...this.counts }
+  }
+
+  /** Tells the guest that the disk's `size` changed. */
+  resized(): void {
+    writeCapacity(this.configuration, this.disk)
+    this.host?.configurationChanged()
+  }
+
+  attach(host: DeviceHost): void {
+    this.host = host
+  }
+
+  start(features: bigint): void {
+    this.discards = hasFeature(features, VIRTIO_BLK_F_DISCARD)
+    this.zeroes = hasFeature(features, VIRTIO_BLK_F_WRITE_ZEROES)
+    this.writeThrough = !hasFeature(features, VIRTIO_BLK_F_FLUSH)
+  }
+
+  /**
+   * @throws VirtqueueError `ERR_XMC_VIRTQUEUE`, reason `short-buffer`, without room for a status
+   * @throws GuestBufferError `ERR_XMC_GUEST_BUFFER`, when the status cannot be written
+   */
+  handle(chain: DescriptorChain): number | Promise<number> {
+    const dataLength = chain.writableLength - VIRTIO_BLK_STATUS_SIZE
+    if (dataLength < 0) {
+      throw new VirtqueueError(
+        chain.queue,
+        'short-buffer',
+        `the block request of descriptor ${chain.head} has no room for its status`,
+      )
+    }
+    this.counts.requests += 1
+    try {
+      return this.execute(chain, dataLength).then(
+        (written) => answer(chain, dataLength, written, VIRTIO_BLK_S_OK),
+        (error: unknown) => this.fail(chain, dataLength, error),
+      )
+    } catch (error) {
+      return this.fail(chain, dataLength, error)
+    }
+  }
+
+  /** Does the request; resolves with the bytes of data that were written for the guest. */
+  private execute(chain: DescriptorChain, dataLength: number): Promise<number> {
+    if (chain.readableLength < VIRTIO_BLK_HEADER_SIZE) {
+      throw new BlockRequestError(
+        'header',
+        `a header of ${chain.readableLength} bytes: ${VIRTIO_BLK_HEADER_SIZE} are needed`,
+      )
+    }
+    chain.readInto(this.header)
+    const type = this.headerView.getUint32(VIRTIO_BLK_HEADER_TYPE, true)
+    const sector =
+      this.headerView.getUint32(VIRTIO_BLK_HEADER_SECTOR, true) +
+      this.headerView.getUint32(VIRTIO_BLK_HEADER_SECTOR + 4, true) * 2 ** 32
+    switch (type) {
+      case VIRTIO_BLK_T_IN:
+        return this.read(chain, sector, dataLength)
+      case VIRTIO_BLK_T_OUT:
+        return this.write(chain, sector)
+      case VIRTIO_BLK_T_FLUSH:
+        return this.disk.flush().then(() => {
+          this.counts.flushes += 1
+          return 0
+        })
+      case VIRTIO_BLK_T_GET_ID: {
+        const identity = this.identity.subarray(0, dataLength)
+        chain.write(identity)
+        return Promise.resolve(identity.length)
+      }
+      case VIRTIO_BLK_T_DISCARD:
+        if (!this.discards) throw unsupported(type)
+        return this.eachSegment(parseSegments(chain, 'discard'), async ({ position, length }) =>
+          this.disk.discard?.(position, length),
+        )
+      case VIRTIO_BLK_T_WRITE_ZEROES:
+        if (!this.zeroes) throw unsupported(type)
+        return this.eachSegment(
+          parseSegments(chain, 'write-zeroes'),
+          async ({ position, length, mayUnmap }) =>
+            this.disk.writeZeroes?.(position, length, mayUnmap),
+        )
+      default:
+        throw unsupported(type)
+    }
+  }
+
+  private read(chain: DescriptorChain, sector: number, length: number): Promise<number> {
+    const position = this.position(sector, length)
+    return this.disk.read(chain.writable(0, length), position).then(() => {
+      this.counts.reads += 1
+      this.counts.bytesRead += length
+      return length
+    })
+  }
+
+  private async write(chain: DescriptorChain, sector: number): Promise<number> {
+    const length = chain.readableLength - VIRTIO_BLK_HEADER_SIZE
+    if (this.disk.readOnly) throw new BlockRequestError('read-only', 'the disk is read-only')
+    const position = this.position(sector, length)
+    await this.disk.write(chain.readable(VIRTIO_BLK_HEADER_SIZE, length), position)
+    if (this.writeThrough) await this.disk.flush()
+    this.counts.writes += 1
+    this.counts.bytesWritten += length
+    return 0
+  }
+
+  private async eachSegment(
+    segments: readonly BlockSegment[],
+    act: (segment: BlockSegment) => Promise<void>,
+  ): Promise<number> {
+    for (const { position, length } of segments) this.checkRange(position, length)
+    for (const segment of segments) {
+      // oxlint-disable-next-line no-await-in-loop -- one request is one operation on the disk
+      if (segment.length > 0) await act(segment)
+    }
+    if (this.writeThrough) await this.disk.flush()
+    return 0
+  }
+
+  private position(sector: number, length: number): number {
+    if (length % VIRTIO_BLK_SECTOR_SIZE !== 0) {
+      throw new BlockRequestError('length', `${length} bytes of data: a multiple of 512 is needed`)
+    }
+    return this.checkRange(sector * VIRTIO_BLK_SECTOR_SIZE, length)
+  }
+
+  private checkRange(position: number, length: number): number {
+    const { size } = this.disk
+    if (position + length <= size) return position
+    throw new BlockRequestError(
+      'range',
+      `${length} bytes at ${position}: the disk ends at ${size} bytes`,
+    )
+  }
+
+  private fail(chain: DescriptorChain, dataLength: number, cause: unknown): number {
+    const error = cause instanceof BlockRequestError ? cause : wrapped(cause)
+    this.counts.failed += 1
+    const { onError } = this
+    if (onError !== undefined) queueMicrotask(() => onError(error))
+    return answer(chain, dataLength, 0, error.status)
+  }
+}
+
+/**
+ * Writes the status behind `dataLength` bytes, of which the first `written` are.
+ *
+ * @returns the bytes written without a gap
+ */
+function answer(
+  chain: DescriptorChain,
+  dataLength: number,
+  written: number,
+  status: number,
+): number {
+  chain.write(Uint8Array.of(status), dataLength)
+  return written === dataLength ? written + VIRTIO_BLK_STATUS_SIZE : written
+}
+
+function wrapped(cause: unknown): BlockRequestError {
+  const reason = codeOf(cause) === 'ERR_XMC_GUEST_BUFFER' ? 'buffer' : 'disk'
+  return new BlockRequestError(reason, messageOf(cause), { cause })
+}
+
+function unsupported(type: number): BlockRequestError {
+  return new BlockRequestError('unsupported', `type ${type} is not supported`)
+}
+
+function featuresOf(disk: Disk): bigint {
+  const features = [
+    VIRTIO_BLK_F_SIZE_MAX,
+    VIRTIO_BLK_F_SEG_MAX,
+    VIRTIO_BLK_F_BLK_SIZE,
+    VIRTIO_BLK_F_FLUSH,
+    VIRTIO_BLK_F_TOPOLOGY,
+  ]
+  if (disk.readOnly) return featureSet(...features, VIRTIO_BLK_F_RO)
+  if (disk.discard !== undefined) features.push(VIRTIO_BLK_F_DISCARD)
+  if (disk.writeZeroes !== undefined) features.push(VIRTIO_BLK_F_WRITE_ZEROES)
+  return featureSet(...features)
+}
+
+function identityBytes(identity: string): Uint8Array {
+  const bytes = new Uint8Array(VIRTIO_BLK_ID_SIZE)
+  if (!/^[\x20-\x7e]{0,20}$/.test(identity)) {
+    throw new InvalidArgumentError('disk.identity', 'up to 20 ASCII characters', identity)
+  }
+  bytes.set(Buffer.from(identity, 'ascii'))
+  return bytes
+}
+
+function powerOfTwo(name: string, value: number, least: number, most: number): number {
+  if (Number.isInteger(Math.log2(value)) && value >= least && value <= most) return value
+  throw new InvalidArgumentError(name, `a power of 2 from ${least} to ${most}`, value)
+}
+
+function field(name: string, value: number | undefined, most: number): number {
+  const number = value ?? 0
+  if (Number.isInteger(number) && number >= 0 && number <= most) return number
+  throw new InvalidArgumentError(name, `an integer from 0 to ${most}`, value)
+}

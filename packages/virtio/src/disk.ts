@@ -1,0 +1,84 @@
+import { XmcError } from '@xmc/core/errors'
+
+/**
+ * The port to what a block device stores its sectors in. Met by a file, or by memory.
+ *
+ * Positions and lengths are bytes and multiples of 512; every request lies within `size`. Several
+ * may be under way at a time, in any order. The buffers are the guest's own pages: they must be used
+ * before the promise settles, and not after; those of a write must not be stored into.
+ */
+export interface Disk {
+  /** Bytes, a multiple of 512. */
+  readonly size: number
+  /** Whether it refuses writes. */
+  readonly readOnly: boolean
+  /** What the guest sees as serial number: up to 20 ASCII characters. */
+  readonly identity: string
+  /** Fills all of `buffers` from `position` on. */
+  read(buffers: readonly Uint8Array[], position: number): Promise<void>
+  /** Stores all of `buffers` from `position` on. */
+  write(buffers: readonly Uint8Array[], position: number): Promise<void>
+  /** Makes the writes durable that were complete when it was called. */
+  flush(): Promise<void>
+  /** Forgets a range: it may read as anything. Optional. */
+  discard?(position: number, length: number): Promise<void>
+  /**
+   * Makes a range read as zeros. Optional.
+   *
+   * @param mayUnmap whether its space may be given back
+   */
+  writeZeroes?(position: number, length: number, mayUnmap: boolean): Promise<void>
+}
+
+/**
+ * Why a disk cannot be opened, or a request fails.
+ *
+ * | reason | condition |
+ * |---|---|
+ * | `missing` | there is no such file |
+ * | `permission` | it may not be opened so |
+ * | `directory`, `not-a-file` | it is something else than a regular file |
+ * | `empty` | it has no bytes |
+ * | `unaligned-size` | it is to be written, and its size is no multiple of 512 |
+ * | `read-only` | a write to a disk that takes none, or whose file system takes none any more |
+ * | `truncated` | the file is shorter than when it was opened |
+ * | `full` | no space is left, or a quota is used up |
+ * | `range` | a request reaches over the end |
+ * | `closed` | the disk was closed |
+ * | `io` | anything else; see `errnoName` |
+ */
+export type DiskReason =
+  | 'missing'
+  | 'permission'
+  | 'directory'
+  | 'not-a-file'
+  | 'empty'
+  | 'unaligned-size'
+  | 'read-only'
+  | 'truncated'
+  | 'full'
+  | 'range'
+  | 'closed'
+  | 'io'
+
+/** `ERR_XMC_DISK`: a disk cannot be opened, or a request to it failed. */
+export class DiskError extends XmcError {
+  /** The disk, by the name that it was opened with. */
+  readonly disk: string
+  /** Which condition. */
+  readonly reason: DiskReason
+  /** The errno by name, as `ENOSPC`, where the system gave one. */
+  readonly errnoName: string | undefined
+
+  constructor(
+    disk: string,
+    reason: DiskReason,
+    detail: string,
+    options: ErrorOptions & { errnoName?: string | undefined } = {},
+  ) {
+    super('ERR_XMC_DISK', `${disk}: ${detail}`, options)
+    this.disk = disk
+    this.reason = reason
+    this.errnoName = options.errnoName
+  }
+}
