@@ -62,6 +62,11 @@ export class MapCacheGroup<Member extends GroupMember> {
   pageIn(member: Member, windowPage: WindowPage): GroupPage {
     const base = this.bases[this.members.indexOf(member)]
     if (base === undefined) throw new WrongCacheError(member.name, 'the group')
+    const { pageCount } = member.backend.window
+    if (!(windowPage >= 0 && windowPage < pageCount)) {
+      const expected = `a page of the window of ${member.name}, 0 to ${pageCount - 1}`
+      throw new InvalidArgumentError('windowPage', expected, windowPage)
+    }
     return asGroupPage(base + windowPage)
   }
 
