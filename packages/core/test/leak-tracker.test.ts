@@ -2,7 +2,7 @@ import diagnostics from 'node:diagnostics_channel'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { MapCache } from '@xmc/core'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type GuestDouble, type TestPage, testPage } from './doubles/guest-double.ts'
 import { settle, setUp } from './doubles/set-up.ts'
 
@@ -17,25 +17,20 @@ async function collectUntil(done: () => boolean): Promise<void> {
   }
 }
 
-const warnings: Error[] = []
 const uncaught: unknown[] = []
-const noteWarning = (warning: Error): void => {
-  if (warning.name === 'XmcLeakWarning') warnings.push(warning)
-}
 const noteUncaught = (error: unknown): void => {
   uncaught.push(error)
 }
+const warn = vi.spyOn(process, 'emitWarning').mockReturnValue()
 
 beforeEach(() => {
-  process.on('warning', noteWarning)
   process.on('uncaughtException', noteUncaught)
 })
 
 afterEach(() => {
-  process.off('warning', noteWarning)
   process.off('uncaughtException', noteUncaught)
-  warnings.splice(0)
   uncaught.splice(0)
+  warn.mockClear()
 })
 
 /** A function of its own, so that no frame of the test refers to the handle. */
@@ -69,17 +64,16 @@ describe('leakTracking', () => {
     }
     diagnostics.subscribe('xmc_leak', note)
     loseHandle(cache)
-    await collectUntil(() => warnings.length > 0)
+    await collectUntil(() => warn.mock.calls.length > 0)
     diagnostics.unsubscribe('xmc_leak', note)
     expect(cache.statistics).toMatchObject({ leaks: 1, locks: 1 })
     const stack = expect.stringContaining('loseHandle')
     expect(messages).toEqual([{ cache: 'disk', page: 5, offset: 0x10, length: 100, stack }])
-    expect(warnings).toEqual([
-      expect.objectContaining({
-        message: 'disk: a mapping of page 0x5, 100 bytes was lost without release',
-        code: 'WARN_XMC_LEAK',
-        detail: stack,
-      }),
+    expect(warn.mock.calls).toEqual([
+      [
+        'disk: a mapping of page 0x5, 100 bytes was lost without release',
+        { type: 'XmcLeakWarning', code: 'WARN_XMC_LEAK', detail: stack },
+      ],
     ])
   })
 
@@ -87,7 +81,7 @@ describe('leakTracking', () => {
     const { cache } = setUp({}, { leakTracking: true })
     releaseHandle(cache)
     await collectAll()
-    expect(warnings).toEqual([])
+    expect(warn).not.toHaveBeenCalled()
     expect(cache.statistics.leaks).toBe(0)
   })
 
@@ -96,7 +90,7 @@ describe('leakTracking', () => {
     releaseByView(cache)
     await collectAll()
     expect(uncaught).toEqual([])
-    expect(warnings).toEqual([])
+    expect(warn).not.toHaveBeenCalled()
     expect(cache.statistics).toMatchObject({ leaks: 0, locks: 0 })
   })
 
@@ -106,7 +100,7 @@ describe('leakTracking', () => {
     cache.close({ force: true })
     await collectAll()
     expect(uncaught).toEqual([])
-    expect(warnings).toEqual([])
+    expect(warn).not.toHaveBeenCalled()
     expect(cache.statistics.leaks).toBe(0)
   })
 
@@ -114,7 +108,7 @@ describe('leakTracking', () => {
     const { cache } = setUp()
     loseHandle(cache)
     await collectAll()
-    expect(warnings).toEqual([])
+    expect(warn).not.toHaveBeenCalled()
     expect(cache.statistics).toMatchObject({ leaks: 0, locks: 1 })
   })
 })

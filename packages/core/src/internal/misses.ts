@@ -193,8 +193,10 @@ export class Misses<Page extends number> {
       }
       const complete = noMissing(step.errors, request)
       const holes = holesOf(step.errors)
-      // A pinned mapping that nobody locks would stay.
-      if ((!complete && this.backend.pinned) || holes?.every((errno) => errno !== 0) === true) {
+      const isEmpty = holes?.every((errno) => errno !== 0) === true
+      // A pinned mapping that nobody locks would stay. A bucket without any page is not worth its room,
+      // but strict mode keeps it until its place is needed, as the original does (S25, S45).
+      if (isEmpty ? !this.engine.mapsWholeRanges : !complete && this.backend.pinned) {
         this.engine.slots.clear({ slot, bucketCount, pageCount: pages.count, dummy: false })
         return -1
       }
