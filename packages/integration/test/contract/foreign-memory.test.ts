@@ -1,0 +1,23 @@
+import { foreignMemoryContract, notApplicable } from '@xmc/contract'
+import { describe, expect, it } from 'vitest'
+import { simulatedForeignMemory } from '../helpers/foreign-memory-provider.ts'
+
+describe('the simulator meets the contract of ForeignMemory', () => {
+  it('offers what every one of its 35 cases needs', async () => {
+    const provider = simulatedForeignMemory()
+    const reasons = foreignMemoryContract.map((contractCase) =>
+      notApplicable(contractCase, provider),
+    )
+    expect(reasons).toEqual(Array.from({ length: 35 }, () => undefined))
+    await provider.close()
+  })
+
+  it.each(foreignMemoryContract)('$id $title', async (contractCase) => {
+    const provider = simulatedForeignMemory()
+    try {
+      await expect(contractCase.run(provider)).resolves.toBeUndefined()
+    } finally {
+      await provider.close()
+    }
+  })
+})
