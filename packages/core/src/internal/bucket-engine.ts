@@ -269,14 +269,14 @@ export class BucketEngine<Page extends number> {
     this.filling.set(slot, (this.filling.get(slot) ?? 0) + 1)
   }
 
-  /** Ends a `hold`; an entry that was retired meanwhile goes. */
+  /** Ends a `hold`; an entry that would have gone with its last lock meanwhile goes. */
   letGo(slot: number): void {
     const calls = this.filling.get(slot)! - 1
     if (calls === 0) this.filling.delete(slot)
     else this.filling.set(slot, calls)
     const left = this.table.locks[slot]! - 1
     this.table.locks[slot] = left
-    if (left === 0 && (this.table.flags[slot]! & RETIRED) !== 0) this.unmap(slot)
+    if (left === 0 && this.goesWithLastLock(slot)) this.unmap(slot)
   }
 
   /** Contiguous free slots, after whatever must give way for them. */

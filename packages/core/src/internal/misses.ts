@@ -228,7 +228,7 @@ export class Misses<Page extends number> {
       this.engine.letGo(slot)
     }
     if (this.engine.closed) throw new ClosedError(this.engine.name)
-    if (generation !== this.engine.generation) {
+    if (generation !== this.engine.generation || this.engine.table.flags[slot] === 0) {
       const other = this.engine.table.find(request)
       return other >= 0 ? other : yield* this.supply(request)
     }
