@@ -3,6 +3,7 @@ import { basename } from 'node:path'
 import { VIRTIO_BLK_ID_SIZE, VIRTIO_BLK_SECTOR_SIZE } from './block-protocol.ts'
 import { type Disk, DiskError, type DiskReason } from './disk.ts'
 import { codeOf, messageOf } from './internal/error-parts.ts'
+import { type FileCalls, fileCalls, type Transferred } from './internal/file-calls.ts'
 
 /** How a file is opened as a disk. */
 export interface FileDiskOptions {
@@ -17,6 +18,8 @@ export interface FileDiskOptions {
   readonly deallocate?:
     | ((descriptor: number, position: number, length: number) => void | Promise<void>)
     | undefined
+  /** @internal */
+  readonly calls?: FileCalls | undefined
 }
 
 /**
@@ -45,6 +48,7 @@ export class FileDisk implements Disk {
 
   private readonly descriptor: number
   private readonly deallocate: FileDiskOptions['deallocate']
+  private readonly calls: FileCalls
   private failed: DiskError | undefined
   private closed = false
   private pending = 0
@@ -90,6 +94,7 @@ export class FileDisk implements Disk {
     this.readOnly = options.readOnly ?? false
     this.identity = options.identity ?? identityOf(path)
     this.deallocate = options.deallocate
+    this.calls = options.calls ?? fileCalls
     if (this.deallocate !== undefined) {
       this.discard = (position, length) => this.release(position, length)
     }
@@ -111,7 +116,7 @@ export class FileDisk implements Disk {
     if (refusal !== undefined) return Promise.reject(refusal)
     if (this.readOnly) return Promise.resolve()
     return this.pended((settle) => {
-      fs.fdatasync(this.descriptor, (error) => {
+      this.calls.sync(this.descriptor, (error) => {
         if (error !== null) settle(diskError(this.path, 'flushed', error))
         else this.checkLength(settle)
       })
@@ -170,10 +175,11 @@ export class FileDisk implements Disk {
     const refusal = this.refusal(position, left, write)
     if (refusal !== undefined) return Promise.reject(refusal)
     if (left === 0) return Promise.resolve()
+    const call = write ? this.calls.write : this.calls.read
     return this.pended((settle) => {
       let rest = buffers
       let at = position
-      const done = (error: NodeJS.ErrnoException | null, count: number): void => {
+      const done: Transferred = (error, count) => {
         if (error !== null) settle(diskError(this.path, write ? 'written' : 'read', error))
         else if (count === left) settle()
         else if (count === 0) settle(this.atEnd(rest, at, write))
@@ -181,27 +187,11 @@ export class FileDisk implements Disk {
           rest = behind(rest, count)
           at += count
           left -= count
-          this.call(rest, at, write, done)
+          call(this.descriptor, rest, at, done)
         }
       }
-      this.call(rest, at, write, done)
+      call(this.descriptor, rest, at, done)
     })
-  }
-
-  private call(
-    buffers: readonly Uint8Array[],
-    position: number,
-    write: boolean,
-    done: (error: NodeJS.ErrnoException | null, count: number) => void,
-  ): void {
-    const { descriptor } = this
-    const [first] = buffers
-    if (buffers.length === 1 && first !== undefined) {
-      const length = Math.min(first.length, CALL_BYTES)
-      if (write) fs.write(descriptor, first, 0, length, position, done)
-      else fs.read(descriptor, first, 0, length, position, done)
-    } else if (write) fs.writev(descriptor, buffers, position, done)
-    else fs.readv(descriptor, buffers, position, done)
   }
 
   /** The file gave or took nothing at `position`: padding, or an error. */
@@ -217,9 +207,9 @@ export class FileDisk implements Disk {
   }
 
   private checkLength(settle: (error?: DiskError) => void): void {
-    fs.fstat(this.descriptor, (error, stats) => {
+    this.calls.size(this.descriptor, (error, size) => {
       if (error !== null) settle(diskError(this.path, 'examined', error))
-      else if (stats.size < this.fileSize) settle(this.truncated(stats.size))
+      else if (size < this.fileSize) settle(this.truncated(size))
       else settle()
     })
   }
@@ -264,9 +254,6 @@ export class FileDisk implements Disk {
     if (this.pending === 0) this.whenIdle?.()
   }
 }
-
-/** Most bytes of a call for one buffer: Node refuses 2^31 and more. */
-const CALL_BYTES = 2 ** 30
 
 const ZEROS = new Uint8Array(64 * 1024)
 const ZEROS_AT_ONCE = 16 * ZEROS.length
