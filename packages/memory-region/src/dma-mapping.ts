@@ -86,6 +86,7 @@ export class RamMapping implements DmaMapping {
   private readonly windowPage: number
   private readonly offset: number
   private state: number
+  private array: Uint8Array | undefined
 
   constructor(
     owner: MappingOwner,
@@ -103,6 +104,7 @@ export class RamMapping implements DmaMapping {
     this.windowPage = windowPage
     this.offset = offset
     this.state = write ? WRITE : 0
+    this.array = undefined
   }
 
   get region(): MemoryRegion {
@@ -135,8 +137,11 @@ export class RamMapping implements DmaMapping {
 
   get bytes(): Uint8Array {
     if ((this.state & RELEASED) !== 0) throw released(this.owner, this.address)
-    const { buffer, byteOffset } = this.range.backing!.view
-    return new Uint8Array(buffer, byteOffset + this.start, this.length)
+    if (this.array === undefined) {
+      const { buffer, byteOffset } = this.range.backing!.view
+      this.array = new Uint8Array(buffer, byteOffset + this.start, this.length)
+    }
+    return this.array
   }
 
   release(accessed: number): void {

@@ -119,7 +119,7 @@ export class PlainMemory implements RamBacking {
     if (
       (offset & 4095) === offset &&
       page >= 0 &&
-      Number.isInteger(at) &&
+      Number.isInteger(page) &&
       at + length <= this.bytes.length
     ) {
       return at
