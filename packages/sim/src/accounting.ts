@@ -209,11 +209,17 @@ export class Accounting {
   #stack(): string | undefined {
     if (!this.#recordStacks) return undefined
     const holder: { stack?: string } = {}
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = STACK_FRAMES
     Error.captureStackTrace(holder)
+    Error.stackTraceLimit = stackTraceLimit
     // Without the header, this method and `added`.
     return holder.stack?.split('\n').slice(3).join('\n')
   }
 }
+
+/** Frames of a recorded stack: a cache takes eight of them, and the program that uses it comes after. */
+const STACK_FRAMES = 40
 
 function describeMapping(mapping: MappingReport): string {
   const { kind, domain, mapper, device, pageCount, mappedPages, windowPage, pages } = mapping

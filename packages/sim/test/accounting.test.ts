@@ -56,6 +56,15 @@ describe('mappings', () => {
     }
     expect(world.hypervisor.accounting.leftovers()[0]).toContain('accounting.test.ts')
   })
+
+  test('names a caller beneath many others, as the user of a cache is', () => {
+    using world = new World({ recordStacks: true })
+    const { stackTraceLimit } = Error
+    const mapFromAfar = (): void => callThrough(20, () => world.mapFrames([RAM]))
+    mapFromAfar()
+    expect(world.hypervisor.accounting.mappings()[0]?.stack).toContain('mapFromAfar')
+    expect(Error.stackTraceLimit).toBe(stackTraceLimit)
+  })
 })
 
 describe('pins', () => {
@@ -150,3 +159,9 @@ describe('counts and log', () => {
     expect(world.hypervisor.accounting.log).toEqual([])
   })
 })
+
+/** Calls `act` beneath `depth` frames. */
+function callThrough(depth: number, act: () => void): void {
+  if (depth === 0) act()
+  else callThrough(depth - 1, act)
+}
