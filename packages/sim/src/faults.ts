@@ -55,7 +55,7 @@ export interface FaultOptions {
    * status for these segments; a grant map fails as a whole, as it does for one bad reference.
    */
   readonly pages?: FaultPages | undefined
-  /** GNTST status of the failing segments of a grant copy. Default −1 (general error). */
+  /** GNTST status of the failing segments of a grant copy, −1 to −13. Default −1 (general error). */
   readonly status?: number | undefined
 }
 
@@ -120,6 +120,8 @@ const PORT_SITES: readonly FaultSite[] = [
 const PAGE_SITES: ReadonlySet<FaultSite> = new Set(['foreign.map', 'grant.map', 'grant.copy'])
 
 const GENERAL_ERROR = -1
+/** `GNTST_no_space`, the last of the public header. */
+const LAST_STATUS = -13
 
 /**
  * Fault injection: tells call sites of one hypervisor to fail.
@@ -143,14 +145,15 @@ export class Faults {
   /**
    * Makes the `nth` call from now at a site fail, and the `count - 1` that follow.
    *
-   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for an unknown site or errno, or numbers out of range
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for an unknown site or errno, numbers out of range, or
+   * `pages` or `status` at a site that has none
    */
   fail(options: FaultOptions): FaultRule {
     const site = faultSite(options.site)
     const nth = atLeastOne('nth', options.nth ?? 1)
     const count = options.count === Infinity ? Infinity : atLeastOne('count', options.count ?? 1)
     const errno = errnoOf(options.errno ?? 'EINVAL')
-    const status = options.status ?? GENERAL_ERROR
+    const status = statusOf(site, options.status)
     if (options.pages !== undefined && !PAGE_SITES.has(site)) {
       throw new InvalidArgumentError(
         'pages',
@@ -251,6 +254,16 @@ export function seed32(value: number): number {
   throw new InvalidArgumentError('seed', 'a 32-bit integer', value)
 }
 
+/** Checks the status that failing segments of a grant copy are to get: a success cannot be injected. */
+function statusOf(site: FaultSite, status: number | undefined): number {
+  if (status === undefined) return GENERAL_ERROR
+  if (site !== 'grant.copy') {
+    throw new InvalidArgumentError('status', 'nothing at a site other than grant.copy', status)
+  }
+  if (Number.isInteger(status) && status <= GENERAL_ERROR && status >= LAST_STATUS) return status
+  throw new InvalidArgumentError('status', 'an integer from -13 to -1', status)
+}
+
 function pageChooser(
   pages: FaultPages | undefined,
 ): (pageCount: number) => readonly number[] | undefined {
@@ -264,6 +277,8 @@ function pageChooser(
       return draws.flatMap((draw, i) => (draw < probability ? [i] : []))
     }
   }
+  const index = pages.find((page) => !Number.isSafeInteger(page) || page < 0)
+  if (index !== undefined) throw new InvalidArgumentError('pages', 'integers from 0', index)
   return (pageCount) => pages.filter((page) => page < pageCount)
 }
 

@@ -1,3 +1,4 @@
+import { SystemCallError, type TargetWindow } from '@xmc/core'
 import { describe, expect, test } from 'vitest'
 import { domainId, type FaultOptions, Faults, grantReference } from '../src/index.ts'
 import { errnoOf, RAM, World } from './helpers/world.ts'
@@ -8,6 +9,11 @@ function outcomes(faults: Faults, calls: number, site: FaultOptions['site'] = 'f
     const fault = faults.next(site, 4)
     return fault === undefined ? 0 : (fault.pages ?? fault.errno)
   })
+}
+
+/** What a window that does not work throws. */
+function refusal(errno: number): SystemCallError {
+  return new SystemCallError('mmap', errno, 'a test')
 }
 
 describe('fail', () => {
@@ -81,6 +87,11 @@ describe('fail', () => {
     { site: 'foreign.map', pages: { seed: 1, probability: 2 } },
     { site: 'foreign.map', pages: { seed: 2 ** 32, probability: 0.5 } },
     { site: 'foreign.unmap', pages: 'all' },
+    { site: 'foreign.map', pages: [0, -1] },
+    { site: 'foreign.map', pages: [1.5] },
+    { site: 'grant.copy', pages: [0], status: 0 },
+    { site: 'grant.copy', pages: [0], status: -14 },
+    { site: 'grant.map', status: -3 },
   ])('%o is refused', (options) => {
     const faults = new Faults(1)
     expect(() => faults.fail(options)).toThrow(
@@ -188,6 +199,34 @@ describe('at the ports', () => {
     world.hypervisor.faults.fail({ site: 'window.map', nth: 2, errno: 'ENOMEM' })
     expect(errnoOf(() => world.mapFrames([RAM, RAM + 2]))).toBe('ENOMEM')
     expect(world.read(0)).toBe(0)
+    expect(world.hypervisor.accounting.leftovers()).toEqual([])
+  })
+
+  test('a map whose window cannot be put right either: one error that says so, with both as its cause', () => {
+    using world = new World()
+    const { buffer, byteOffset, pageCount, hostAddress } = world.window
+    const window: TargetWindow = {
+      buffer,
+      byteOffset,
+      pageCount,
+      hostAddress,
+      map: () => {
+        throw refusal(13)
+      },
+      reset: () => {
+        throw refusal(12)
+      },
+    }
+    const frames = { ...world.foreignRequest([RAM, RAM + 1]), window }
+    const references = { ...world.grantRequest(world.share([RAM, RAM + 1])), window }
+    const failed = expect.objectContaining({
+      code: 'ERR_XMC_SYSTEM_CALL',
+      errnoName: 'ENOMEM',
+      message: expect.stringContaining('do not touch the 2 pages'),
+      cause: expect.objectContaining({ errors: [refusal(13), refusal(12)] }),
+    })
+    expect(() => world.foreign.map(frames)).toThrow(failed)
+    expect(() => world.grants.map(references)).toThrow(failed)
     expect(world.hypervisor.accounting.leftovers()).toEqual([])
   })
 

@@ -94,7 +94,7 @@ export function resetPages(
 
 /**
  * Puts anonymous pages in place after a map that failed with `error`. Returns what is to be thrown:
- * `error`, or an AggregateError of both when that fails, too.
+ * `error`, or an error with both as its cause when that fails, too.
  */
 export function errorAfterReset(
   error: unknown,
@@ -106,8 +106,10 @@ export function errorAfterReset(
     window.reset(windowPage(page), pageCount)
     return error
   } catch (resetError) {
-    const message = `a map failed, and so did putting anonymous pages back at window page ${page}`
-    return new AggregateError([error, resetError], message, { cause: resetError })
+    const errno = errnoOfError(resetError) || constants.errno.EIO
+    const detail = `anonymous pages could not be put back at window page ${page} after a map that failed: do not touch the ${pageCount} pages, reset them`
+    const cause = new AggregateError([error, resetError], 'a map, and the reset after it')
+    return new SystemCallError('mmap', errno, detail, { cause })
   }
 }
 
