@@ -1,0 +1,146 @@
+import { InvalidArgumentError } from '@xmc/core'
+import { DEFAULT_GRANT_FRAMES, MAX_GRANT_FRAMES } from '@xmc/memory-region'
+import type { VirtioDevice } from '@xmc/virtio'
+import { ramBanks, VIRTIO_MMIO_SLOTS } from './address-map.ts'
+import { TooManyDevicesError } from './errors.ts'
+
+/**
+ * How a guest hands memory to its devices: by grant references (bit 63 of an address,
+ * VIRTIO_F_ACCESS_PLATFORM), or by its own physical addresses, all of which the board can then map.
+ */
+export type Addressing = 'grants' | 'foreign'
+
+/** Something went wrong that no call can report; the board goes on. */
+export interface BoardFault {
+  /** The device it was about; undefined for the board itself. */
+  readonly slot: number | undefined
+  readonly error: Error
+}
+
+/** How a board is to be built. Everything has a default. */
+export interface BoardOptions {
+  /** Devices, in the order of the transports: device n is at slot n. At most 11; none by default. */
+  readonly devices?: readonly VirtioDevice[] | undefined
+  /**
+   * How the guest has to address memory: with `grants`, the default, its drivers are refused unless
+   * they take VIRTIO_F_ACCESS_PLATFORM; with `foreign` they may.
+   */
+  readonly addressing?: Addressing | undefined
+  /** Frames of the guest's grant table, 512 references each, 1 to 8,388,608; 64 by default, as in Xen. */
+  readonly grantFrames?: number | undefined
+  /**
+   * How guest memory is mapped: `synchronous`, the default, or `asynchronous` for hypervisors where a map
+   * may block for long.
+   */
+  readonly mapping?: 'synchronous' | 'asynchronous' | undefined
+  /** Bytes of the window for foreign memory; 4 GiB by default. A smaller one is taken where it is refused. */
+  readonly foreignWindowBytes?: number | undefined
+  /** Bytes of foreign memory that may stay mapped when nobody uses it; 1 GiB by default. */
+  readonly foreignBudgetBytes?: number | undefined
+  /** Bytes of the window for grants; 256 MiB by default. A smaller one is taken where it is refused. */
+  readonly grantWindowBytes?: number | undefined
+  /** Is told of faults of the board and its devices; by default they are only counted. */
+  readonly onFault?: ((fault: BoardFault) => void) | undefined
+}
+
+/** A board, and the guest that a hypervisor shall make for it. */
+export interface MachineOptions extends BoardOptions {
+  /** Who makes the guest; only the embedded hypervisor is there. */
+  readonly hypervisor?: 'simulator' | undefined
+  /** Bytes of RAM, a multiple of 4096, up to 1,019 GiB; 512 MiB by default. */
+  readonly memoryBytes?: number | undefined
+  /** Virtual CPUs, 1 to 128; 1 by default. */
+  readonly virtualCpus?: number | undefined
+}
+
+/** {@link BoardOptions}, checked, with nothing left out but the listener. */
+export interface BoardConfiguration {
+  readonly devices: readonly VirtioDevice[]
+  readonly addressing: Addressing
+  readonly grantFrames: number
+  readonly mapping: 'synchronous' | 'asynchronous'
+  readonly foreignWindowBytes: number
+  readonly foreignBudgetBytes: number
+  readonly grantWindowBytes: number
+  readonly onFault: (fault: BoardFault) => void
+}
+
+/** {@link MachineOptions}, checked, with nothing left out but the listener. */
+export interface MachineConfiguration extends BoardConfiguration {
+  readonly hypervisor: 'simulator'
+  readonly memoryBytes: number
+  readonly virtualCpus: number
+}
+
+/** Bytes of RAM of a guest unless said otherwise: 512 MiB. */
+export const DEFAULT_MEMORY_BYTES: number = 512 * 2 ** 20
+
+/** Xen's limit (`GUEST_MAX_VCPUS`). */
+const MAXIMUM_VIRTUAL_CPUS = 128
+
+/**
+ * Checks the options of a board and fills in what is missing.
+ *
+ * @throws TooManyDevicesError `ERR_XMC_TOO_MANY_DEVICES`
+ * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for any other value out of range
+ */
+export function boardConfiguration(options: BoardOptions): BoardConfiguration {
+  const devices = options.devices ?? []
+  if (devices.length > VIRTIO_MMIO_SLOTS) {
+    throw new TooManyDevicesError(devices.length, VIRTIO_MMIO_SLOTS)
+  }
+  const twice = devices.findIndex((device, index) => devices.indexOf(device) !== index)
+  if (twice >= 0) {
+    throw new InvalidArgumentError('devices', 'a device of its own for each slot', `slot ${twice}`)
+  }
+  return {
+    devices: [...devices],
+    addressing: oneOf('addressing', options.addressing ?? 'grants', ['grants', 'foreign']),
+    grantFrames: integer(
+      'grantFrames',
+      options.grantFrames ?? DEFAULT_GRANT_FRAMES,
+      MAX_GRANT_FRAMES,
+    ),
+    mapping: oneOf('mapping', options.mapping ?? 'synchronous', ['synchronous', 'asynchronous']),
+    foreignWindowBytes: bytes('foreignWindowBytes', options.foreignWindowBytes ?? 4 * 2 ** 30),
+    foreignBudgetBytes: bytes('foreignBudgetBytes', options.foreignBudgetBytes ?? 2 ** 30),
+    grantWindowBytes: bytes('grantWindowBytes', options.grantWindowBytes ?? 256 * 2 ** 20),
+    onFault: options.onFault ?? ((): void => {}),
+  }
+}
+
+/**
+ * Checks the options of a machine and fills in what is missing.
+ *
+ * @throws RamSizeError `ERR_XMC_RAM_SIZE`
+ * @throws as {@link boardConfiguration}
+ */
+export function machineConfiguration(options: MachineOptions): MachineConfiguration {
+  const memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES
+  ramBanks(memoryBytes)
+  return {
+    ...boardConfiguration(options),
+    hypervisor: oneOf('hypervisor', options.hypervisor ?? 'simulator', ['simulator']),
+    memoryBytes,
+    virtualCpus: integer('virtualCpus', options.virtualCpus ?? 1, MAXIMUM_VIRTUAL_CPUS),
+  }
+}
+
+function bytes(field: string, value: number): number {
+  // What a window can have at most, less than a page being none.
+  return integer(field, value, 2 ** 43)
+}
+
+function integer(field: string, value: number, most: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= most) return value
+  throw new InvalidArgumentError(field, `an integer from 1 to ${most}`, value)
+}
+
+function oneOf<Value extends string>(
+  field: string,
+  value: Value,
+  allowed: readonly Value[],
+): Value {
+  if (allowed.includes(value)) return value
+  throw new InvalidArgumentError(field, allowed.join(' or '), value)
+}
