@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { BlockDriver, type BlockDriverOptions } from '../src/driver.ts'
+import { BlockDriver, type BlockDriverOptions, type DmaMapper } from '../src/driver.ts'
 import {
   BlockDevice,
   type BlockDeviceOptions,
@@ -48,7 +48,9 @@ async function end(driver: BlockDriver): Promise<void> {
 
 /** Bytes that differ from sector to sector. */
 function pattern(length: number, seed = 0): Uint8Array {
-  return Uint8Array.from({ length }, (_, i) => (i * 31 + (i >>> 9) * 7 + seed) & 0xff)
+  const bytes = new Uint8Array(length)
+  for (let i = 0; i < length; i++) bytes[i] = i * 31 + (i >>> 9) * 7 + seed
+  return bytes
 }
 
 beforeEach(() => {
@@ -209,6 +211,41 @@ describe('what the device may touch', () => {
     await end(driver)
   })
 
+  test('a mapper that throws ends the request, undoes its chain, and the next one comes through', async () => {
+    let refuses = false
+    const dma: DmaMapper = {
+      needsAccessPlatform: true,
+      broken: false,
+      map: (frame, offset, length, direction) => {
+        if (refuses && direction === 'from-device') throw new RangeError('no such frame')
+        return guest.granted.map(frame, offset, length, direction)
+      },
+      unmap: (page, offset) => guest.granted.unmap(page, offset),
+      allocateCoherent: (frame, count) => guest.granted.allocateCoherent(frame, count),
+      freeCoherent: (page) => guest.granted.freeCoherent(page),
+    }
+    const driver = await start({ dma })
+    refuses = true
+    await expect(driver.readBytes(0, 512)).rejects.toThrow('no such frame')
+    refuses = false
+    expect(await driver.readBytes(0, 512)).toEqual(disk.bytes.slice(0, 512))
+    await end(driver)
+  })
+
+  test('a guest without memory for the control pages says so at the start, and close gives all back', async () => {
+    const spare = guest.frames.freeCount - 4
+    const held = guest.frames.allocate(spare)
+    if (held === undefined) throw new Error('no frames')
+    const driver = driverWith()
+    await expect(driver.start()).rejects.toMatchObject({
+      code: 'ERR_XMC_GUEST_MEMORY_EXHAUSTED',
+      count: 2,
+    })
+    await driver.close()
+    expect(guest.frames.takenCount).toBe(spare)
+    expect(guest.grants.entries.size).toBe(0)
+  })
+
   test('a request for which the grant table is too small ends with an error, and others go on', async () => {
     guest = new GuestDouble({ frames: 2048, references: 8 + 3 + 8 })
     attach(disk)
@@ -294,6 +331,21 @@ describe('interrupts and notifications', () => {
     expect(transport.statistics.notifications).toBe(1)
     expect(driver.statistics.interrupts).toBe(guest.line.rises)
     expect(driver.statistics.interrupts).toBeLessThan(32)
+    await end(driver)
+  })
+
+  test('2000 requests wait in order', async () => {
+    const driver = await start({ queueSize: 16 })
+    const buffer = driver.allocateBuffer(512)
+    const order: number[] = []
+    const done = Array.from({ length: 2000 }, async (_, i) => {
+      await driver.read(i % SECTORS, buffer)
+      order.push(i)
+    })
+    expect(driver.waiting).toBeGreaterThan(1900)
+    await Promise.all(done)
+    expect(order).toEqual(Array.from({ length: 2000 }, (_, i) => i))
+    buffer.release()
     await end(driver)
   })
 

@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { BlockDriver, type BlockDriverOptions } from '../src/driver.ts'
 import {
@@ -212,6 +213,31 @@ describe('a device against the specification', () => {
     await driver.close()
     expect(new Set(await Promise.all(reads.slice(5)))).toEqual(new Set(['ERR_XMC_DEVICE_RESET']))
     await expectNothingLeft()
+  })
+
+  test('2.7.8 whatever the used ring holds, every request ends and a reset helps', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 20 }), fc.nat()), { maxLength: 20 }),
+        fc.integer({ min: 0, max: 0xffff }),
+        async (elements, index) => {
+          const driver = await start()
+          const requests = Array.from({ length: 20 }, () => outcome(driver.readBytes(0, 512)))
+          device.notifications = 0
+          await notified()
+          for (const [position, [id, length]] of elements.entries()) {
+            device.ring.setUsedElement(position, id, length)
+          }
+          device.ring.usedIndex = index
+          device.interrupt(1)
+          while (driver.statistics.interrupts === 0) await turn()
+          await driver.close()
+          expect((await Promise.all(requests)).every((code) => code !== 'done')).toBe(true)
+          await expectNothingLeft()
+        },
+      ),
+      { numRuns: 50 },
+    )
   })
 
   test('5.2.6 a status that was not written, or is unknown, fails the request alone', async () => {

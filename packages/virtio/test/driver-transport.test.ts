@@ -323,6 +323,15 @@ describe('reset', () => {
     expect(device.log).toEqual([[0x070, 0]])
   })
 
+  test('a start that is under way at close does not come through', async () => {
+    const transport = new DriverTransport(options())
+    const negotiation = Promise.allSettled([transport.negotiate(NOTHING)])
+    await transport.close()
+    expect(await negotiation).toMatchObject([{ reason: { code: 'ERR_XMC_CLOSED' } }])
+    expect(device.log).toEqual([[0x070, 0]])
+    expect(transport.state).toBe('closed')
+  })
+
   test('a bus that fails at close is reported, and the driver is closed', async () => {
     const transport = new DriverTransport(options())
     guest.bus.failure = new Error('gone')

@@ -22,7 +22,8 @@ import { BlockUnsupportedError, DeviceNotStartedError, DiskReadOnlyError } from 
 import { GuestBuffer, type GuestSegment } from './guest-buffer.ts'
 import { RequestQueue } from './request-queue.ts'
 import type { DriverStatistics } from './statistics.ts'
-import { DriverTransport, type DriverTransportOptions } from './transport.ts'
+import { DriverTransport } from './transport.ts'
+import type { DriverTransportOptions } from './transport-options.ts'
 import type { DriverVirtqueue } from './virtqueue.ts'
 
 /** The only queue of a block device without VIRTIO_BLK_F_MQ (virtio 1.2, 5.2.2). */

@@ -13,7 +13,7 @@ import {
 } from '../block-protocol.ts'
 import { DmaExhaustedError, GuestMemoryExhaustedError } from './errors.ts'
 import type { DmaMapper, GuestFrame, GuestPages } from './ports.ts'
-import type { ResetAttachment } from './transport.ts'
+import type { ResetAttachment } from './transport-options.ts'
 import type { DriverVirtqueue } from './virtqueue.ts'
 
 /** Bytes of a slot, on either side; a slot never crosses a page. */

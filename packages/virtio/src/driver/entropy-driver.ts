@@ -5,7 +5,8 @@ import { DeviceNotStartedError, DeviceProtocolError } from './errors.ts'
 import { GuestBuffer } from './guest-buffer.ts'
 import { type PendingRequest, type RequestHandler, RequestQueue } from './request-queue.ts'
 import type { DriverStatistics } from './statistics.ts'
-import { DriverTransport, type DriverTransportOptions } from './transport.ts'
+import { DriverTransport } from './transport.ts'
+import type { DriverTransportOptions } from './transport-options.ts'
 import type { DriverVirtqueue } from './virtqueue.ts'
 
 /** The only queue of an entropy device (virtio 1.2, 5.4.2). */

@@ -13,7 +13,7 @@ import type { DriverStatistics } from './statistics.ts'
 const MAXIMUM_IDLE_TURNS = 100
 
 /** What an interrupt is about. */
-export interface InterruptSources {
+interface InterruptSources {
   /** Asks for no interrupts while used chains are processed anyway. */
   disableInterrupts(): void
   /** Asks for interrupts again; true when chains were used in the meantime. */

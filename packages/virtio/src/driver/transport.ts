@@ -32,12 +32,18 @@ import {
   writeDriverFeatures,
 } from './feature-negotiation.ts'
 import { InterruptService } from './interrupt-service.ts'
-import type { DmaMapper, GuestPages, InterruptLine, MmioBus } from './ports.ts'
+import type { DmaMapper, GuestPages } from './ports.ts'
 import { QueueRing } from './queue-ring.ts'
 import { installRing, selectQueue } from './queue-setup.ts'
 import { RegisterAccess } from './register-access.ts'
 import { isQueueSize } from './ring-writer.ts'
 import { type DriverStatistics, newStatistics } from './statistics.ts'
+import type {
+  DriverQueueOptions,
+  DriverTransportListener,
+  DriverTransportOptions,
+  ResetAttachment,
+} from './transport-options.ts'
 import { DriverVirtqueue, type QueueUser } from './virtqueue.ts'
 import { DEFAULT_TIMEOUT_MILLISECONDS, Watchdog } from './watchdog.ts'
 
@@ -49,49 +55,6 @@ const DEFAULT_INDIRECT_FROM = 4
 
 /** Reads of the configuration that may be torn in a row. */
 const CONFIGURATION_ATTEMPTS = 100
-
-/** The part of the guest that a driver runs in, and where its device is. */
-export interface DriverTransportOptions {
-  readonly bus: MmioBus
-  /** Address of the device's registers. */
-  readonly address: number | bigint
-  /** The device's interrupt. */
-  readonly interrupt: InterruptLine
-  readonly pages: GuestPages
-  readonly dma: DmaMapper
-  /**
-   * How long a register access, a request or a reset may take, 1 to 2^31 − 1, or Infinity. What takes longer
-   * ends with `ERR_XMC_DEVICE_TIMEOUT`, within an eighth of the limit after it. Default 30,000.
-   */
-  readonly timeoutMilliseconds?: number | undefined
-}
-
-/** What whoever drives a device with a {@link DriverTransport} is told. */
-export interface DriverTransportListener {
-  /** The device was given up, or reset: nothing that it was asked for will be done. */
-  failed?(error: Error): void
-  /** The device's configuration has changed. */
-  configurationChanged?(): Promise<void>
-}
-
-/** How to use a queue. */
-export interface DriverQueueOptions {
-  /** Most elements, a power of 2 up to 32,768; the device may allow fewer. Default 256. */
-  readonly size?: number | undefined
-  /**
-   * Chains of this many buffers, from 2 on, go through an indirect descriptor table if
-   * VIRTIO_F_INDIRECT_DESC was negotiated; shorter ones while half of the queue is taken. Default 4.
-   */
-  readonly indirectFrom?: number | undefined
-  /** Whether indirect tables stay with the device until a reset, rather than for a chain. Default false. */
-  readonly keepTables?: boolean | undefined
-}
-
-/** What the transport gives up when the device has been reset, in the order of being added. */
-export interface ResetAttachment {
-  /** Frees what the device could reach. False when the device still has it. */
-  close(): boolean
-}
 
 /**
  * Where a driver is with its device. `failed` is left by a reset only; `closed` never.
@@ -123,6 +86,7 @@ export class DriverTransport {
   /** Counts resets and failures: a step that waits for a register sees that it is out of date. */
   #epoch = 0
   #resetting: Promise<void> | undefined
+  #closing: Promise<void> | undefined
   #diagnosing = false
   #features = 0n
   #queues: DriverVirtqueue[] = []
@@ -169,7 +133,7 @@ export class DriverTransport {
 
   /** What a call that needs a live device ends with now; undefined when it is live. */
   get obstacle(): Error | undefined {
-    if (this.#state === 'closed') return new ClosedError('the driver')
+    if (this.#closing !== undefined) return new ClosedError('the driver')
     if (this.#dma.broken) return new DmaBrokenError()
     if (this.#state === 'live') return undefined
     if (this.#state === 'resetting') return new DeviceResetError()
@@ -340,20 +304,15 @@ export class DriverTransport {
    */
   async reset(): Promise<void> {
     this.#requireOpen()
-    this.#resetting ??= this.#reset().finally(() => {
-      this.#resetting = undefined
-    })
-    await this.#resetting
+    await this.#resetOnce()
   }
 
-  /** Resets the device and ends the driver, which refuses every later call. Does nothing the second time. */
+  /** Resets the device and ends the driver, which refuses every later call; the second time, nothing more. */
   async close(): Promise<void> {
-    if (this.#state === 'closed') return
-    try {
-      await this.reset()
-    } finally {
+    this.#closing ??= this.#resetOnce().finally(() => {
       this.#state = 'closed'
-    }
+    })
+    await this.#closing
   }
 
   /** Gives the device up: every request ends with `error`, and only a reset helps. */
@@ -364,6 +323,13 @@ export class DriverTransport {
     this.#failure = error
     this.#stop()
     this.#listener.failed?.(error)
+  }
+
+  #resetOnce(): Promise<void> {
+    this.#resetting ??= this.#reset().finally(() => {
+      this.#resetting = undefined
+    })
+    return this.#resetting
   }
 
   async #reset(): Promise<void> {
@@ -444,7 +410,7 @@ export class DriverTransport {
   }
 
   #requireOpen(): void {
-    if (this.#state === 'closed') throw new ClosedError('the driver')
+    if (this.#closing !== undefined) throw new ClosedError('the driver')
   }
 
   #disableInterrupts(): void {

@@ -1,16 +1,15 @@
 import { InvalidArgumentError } from '@xmc/core'
 import {
-  eventPassed,
   VIRTQ_AVAIL_F_NO_INTERRUPT,
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
   VIRTQ_DESC_SIZE,
-  VIRTQ_USED_F_NO_NOTIFY,
 } from '../ring-layout.ts'
 import { DeviceProtocolError, DmaBrokenError } from './errors.ts'
 import { INDIRECT_TABLE_SIZE, type IndirectTable, IndirectTables } from './indirect-tables.ts'
 import type { DmaDirection, DmaMapper, GuestFrame, GuestPages } from './ports.ts'
+import { QueueNotifier } from './queue-notifier.ts'
 import { type RingWriter, writeDescriptor } from './ring-writer.ts'
 import type { DriverStatistics } from './statistics.ts'
 import type { Watchdog } from './watchdog.ts'
@@ -71,7 +70,7 @@ export class DriverVirtqueue {
   readonly #dma: DmaMapper
   readonly #watchdog: Watchdog
   readonly #statistics: DriverStatistics
-  readonly #notify: () => Promise<void>
+  readonly #notifier: QueueNotifier
   readonly #fail: (error: Error) => void
   readonly #tables: IndirectTables
 
@@ -102,11 +101,6 @@ export class DriverVirtqueue {
 
   #availableIndex = 0
   #lastUsed = 0
-  /** The available index when the need for a notification was last looked at. */
-  #announcedIndex = 0
-  #announcing = false
-  #notifying = false
-  #notifyAgain = false
 
   constructor(parts: QueueParts) {
     this.index = parts.index
@@ -116,7 +110,7 @@ export class DriverVirtqueue {
     this.#dma = parts.dma
     this.#watchdog = parts.watchdog
     this.#statistics = parts.statistics
-    this.#notify = parts.notify
+    this.#notifier = new QueueNotifier({ ...parts, eventIndex: parts.policy.eventIndex })
     this.#fail = parts.fail
     this.#tables = new IndirectTables(parts.pages, parts.dma, parts.policy.keepTables)
     const size = this.ring.queueSize
@@ -235,10 +229,7 @@ export class DriverVirtqueue {
     this.ring.setAvailableHead(this.#availableIndex, head)
     this.#availableIndex = (this.#availableIndex + 1) & 0xffff
     this.ring.availableIndex = this.#availableIndex
-    if (!this.#announcing) {
-      this.#announcing = true
-      queueMicrotask(this.#announce)
-    }
+    this.#notifier.announce(this.#availableIndex)
     return true
   }
 
@@ -308,6 +299,7 @@ export class DriverVirtqueue {
   stop(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#notifier.stop()
     for (let i = 0; i < this.#inFlight; i++) this.#watchdog.end()
   }
 
@@ -437,34 +429,5 @@ export class DriverVirtqueue {
       if (page >= 0 && !this.#dma.unmap(page, offset, table.lengths[i] ?? 0)) return false
     }
     return true
-  }
-
-  /** Tells the device of the chains that are new, if it wants to know (2.7.10, 2.7.13.4). */
-  readonly #announce = (): void => {
-    this.#announcing = false
-    if (this.#closed) return
-    const now = this.#availableIndex
-    const before = this.#announcedIndex
-    this.#announcedIndex = now
-    const wanted = this.#policy.eventIndex
-      ? eventPassed(this.ring.availableEvent, now, before)
-      : (this.ring.usedFlags & VIRTQ_USED_F_NO_NOTIFY) === 0
-    if (!wanted) this.#statistics.suppressedNotifies++
-    // The device may have looked before the new chains were there: it needs another notification.
-    else if (this.#notifying) this.#notifyAgain = true
-    else this.#startNotify()
-  }
-
-  #startNotify(): void {
-    this.#notifying = true
-    this.#statistics.notifies++
-    this.#notify().then(this.#notified, this.#fail)
-  }
-
-  readonly #notified = (): void => {
-    this.#notifying = false
-    if (!this.#notifyAgain) return
-    this.#notifyAgain = false
-    if (!this.#closed) this.#startNotify()
   }
 }

@@ -46,7 +46,7 @@ export class LineDouble implements InterruptLine {
 }
 
 /** Memory-mapped I/O: every access takes a turn of the event loop. */
-export class BusDouble implements MmioBus {
+class BusDouble implements MmioBus {
   readonly slots = new Map<bigint, RegisterFile>()
   /** Accesses so far. */
   accesses = 0
