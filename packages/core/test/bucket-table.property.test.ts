@@ -45,9 +45,9 @@ function serving(
 }
 
 describe('BucketTable', () => {
-  it('finds what a map of entries has', () => {
+  it('finds what a map of entries has', { timeout: 60_000 }, () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 25 }), (steps) => {
         const table = new BucketTable(SLOTS, PAGES_PER_BUCKET)
         const model = new Map<number, Entry>()
         for (const { kind, slot, shape: wanted } of steps) {
@@ -79,6 +79,7 @@ describe('BucketTable', () => {
           expect(table.entries.toSorted((a, b) => a - b)).toEqual(
             [...model.keys()].toSorted((a, b) => a - b),
           )
+          const wrong: unknown[] = []
           for (const asked of [0, 1, 8, 9, 2 ** 32, 2 ** 50]) {
             for (const [count, write] of [
               [1, false],
@@ -98,9 +99,11 @@ describe('BucketTable', () => {
               }
               const candidates = serving(model, asked, count, write)
               const found = table.find(request)
-              expect(candidates.length === 0 ? [-1] : candidates).toContain(found)
+              const isRight = candidates.length === 0 ? found === -1 : candidates.includes(found)
+              if (!isRight) wrong.push({ asked, count, write, found, candidates })
             }
           }
+          expect(wrong).toEqual([])
         }
       }),
       { numRuns: 300 },

@@ -13,7 +13,7 @@ const step = fc.oneof(
 )
 
 describe('LockRecords', () => {
-  it('counts as a map of pointers does', () => {
+  it('counts as a map of pointers does', { timeout: 60_000 }, () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const locks = new LockRecords(4)

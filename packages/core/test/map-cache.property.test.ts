@@ -235,7 +235,7 @@ async function start(model: CacheModel, action: AsyncStep): Promise<void> {
 }
 
 describe('MapCache', () => {
-  it('does what a simple model says, step by step', async () => {
+  it('does what a simple model says, step by step', { timeout: 60_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(kind, fc.array(step, { maxLength: 40 }), async (made, steps) => {
         const model = new CacheModel(made)
@@ -254,7 +254,9 @@ describe('MapCache', () => {
     )
   })
 
-  it('does what a simple model says with any number of requests under way', async () => {
+  it('does what a simple model says with any number of requests under way', {
+    timeout: 60_000,
+  }, async () => {
     await fc.assert(
       fc.asyncProperty(kind, fc.array(asyncStep, { maxLength: 40 }), async (made, steps) => {
         const model = new CacheModel(made)

@@ -19,7 +19,9 @@ function hasFreeRun(used: readonly boolean[], count: number): boolean {
 }
 
 describe('SlotAllocator', () => {
-  it('never hands out a slot in use, and finds a run whenever one exists', () => {
+  it('never hands out a slot in use, and finds a run whenever one exists', {
+    timeout: 60_000,
+  }, () => {
     fc.assert(
       fc.property(
         fc.array(step, { maxLength: 80 }),
@@ -50,7 +52,7 @@ describe('SlotAllocator', () => {
     )
   })
 
-  it('rests every single slot as long as others are to be had', () => {
+  it('rests every single slot as long as others are to be had', { timeout: 60_000 }, () => {
     fc.assert(
       fc.property(
         fc.array(fc.option(fc.nat()), { maxLength: 100 }),

@@ -4,7 +4,9 @@ import { BucketTable } from '../src/internal/bucket-table.ts'
 import { VictimQueue } from '../src/internal/victim-queue.ts'
 
 describe('VictimQueue', () => {
-  it('is exact however entries are used, locked and removed in between', () => {
+  it('is exact however entries are used, locked and removed in between', {
+    timeout: 60_000,
+  }, () => {
     const step = fc.record({
       slot: fc.integer({ min: 0, max: 7 }),
       kind: fc.constantFrom('use', 'lock', 'unlock', 'victim', 'victim'),
