@@ -1,5 +1,6 @@
 import {
   countPages,
+  InvalidArgumentError,
   type MapBackend,
   type Pages,
   ReadOnlyError,
@@ -8,7 +9,7 @@ import {
 } from '@xmc/core'
 import { ForeignMapError, ForeignUnmapError } from './errors.ts'
 import type { ForeignMapRequest, ForeignMemory } from './foreign-memory.ts'
-import { type DomainId, type GuestFrame, guestFrame } from './guest-frame.ts'
+import { type DomainId, domainId, type GuestFrame, guestFrame } from './guest-frame.ts'
 
 /** Binary logarithm of the bytes of a bucket, unless said otherwise: 1 MiB, 256 frames. */
 export const DEFAULT_BUCKET_SHIFT = 20
@@ -54,11 +55,17 @@ export class ForeignBackend implements MapBackend<GuestFrame> {
   readonly domain: DomainId
   readonly #memory: ForeignMemory
 
+  /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for another domain id or access than there is */
   constructor(options: ForeignBackendOptions) {
+    const { access = 'read-write' } = options
+    // Any other word would give read-only pages to those who ask for writable ones.
+    if (!ACCESS.has(access)) {
+      throw new InvalidArgumentError('access', [...ACCESS].join(', '), access)
+    }
     this.window = options.window
     this.bucketShift = options.bucketShift ?? DEFAULT_BUCKET_SHIFT
-    this.access = options.access ?? 'read-write'
-    this.domain = options.domain
+    this.access = access
+    this.domain = domainId(options.domain)
     this.#memory = options.memory
   }
 
@@ -139,6 +146,8 @@ export class ForeignBackend implements MapBackend<GuestFrame> {
     return { domain: this.domain, window: this.window, windowPage, frames, writable, errors }
   }
 }
+
+const ACCESS: ReadonlySet<string> = new Set(['read-write', 'read-only', 'as-requested'])
 
 function makePositive(errors: Int32Array, count: number): void {
   for (let index = 0; index < count; index++) {

@@ -43,6 +43,15 @@ describe('ForeignBackend', () => {
     expect(setUp({ access: 'as-requested' }).backend.access).toBe('as-requested')
   })
 
+  test.each(['{ "access": "rw" }', '{ "domain": 32752 }', '{ "domain": -1 }'])(
+    'options %s are refused',
+    (options) => {
+      expect(() => setUp(JSON.parse(options))).toThrow(
+        expect.objectContaining({ code: 'ERR_XMC_ARGUMENT' }),
+      )
+    },
+  )
+
   test.each([0, 2 ** 51, 2 ** 52 - 1])('page(%d) is a frame', (value) => {
     expect(setUp().backend.page(value)).toBe(value)
   })

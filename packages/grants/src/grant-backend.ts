@@ -10,7 +10,7 @@ import {
   type WindowPage,
 } from '@xmc/core'
 import { GrantCopyError, GrantLimitError, GrantUnmapError } from './errors.ts'
-import { type DomainId, type GrantReference, grantReference } from './grant-reference.ts'
+import { type DomainId, domainId, type GrantReference, grantReference } from './grant-reference.ts'
 import {
   type GrantCopySegment,
   type GrantMapRequest,
@@ -56,9 +56,10 @@ export class GrantBackend implements MapBackend<GrantReference> {
   readonly #table: GrantTable
   readonly #ledger = new MappingLedger()
 
+  /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a number that is no domain id */
   constructor(options: GrantBackendOptions) {
     this.window = options.window
-    this.domain = options.domain
+    this.domain = domainId(options.domain)
     this.#table = options.table
   }
 

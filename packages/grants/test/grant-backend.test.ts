@@ -55,6 +55,13 @@ describe('GrantBackend', () => {
     expect(backend.domain).toBe(3)
   })
 
+  test.each([32_752, -1, 0.5])('domain %d is refused', (domain) => {
+    const options = { table: new SmallGrantTable(), window: plainWindow() }
+    expect(
+      () => new GrantBackend(Object.assign(options, JSON.parse(`{ "domain": ${domain} }`))),
+    ).toThrow(expect.objectContaining({ code: 'ERR_XMC_ARGUMENT', field: 'domain id' }))
+  })
+
   test('review c: a page is any 32-bit reference, and nothing looks at bit 63', () => {
     const { backend } = setUp()
     expect(backend.page(0)).toBe(0)
