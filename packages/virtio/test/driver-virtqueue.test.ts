@@ -159,6 +159,19 @@ describe('indirect tables', () => {
     expect(queue.begin(4)).toBe(false)
   })
 
+  test('while half of the queue is taken, short chains take one descriptor, and single buffers none more', () => {
+    const { queue } = rig(8, { indirectDescriptors: true })
+    const free = [2, 2, 2, 1].map((count) => {
+      queue.begin(count)
+      for (let i = 0; i < count; i++) queue.addMapped(1, i, 1, false)
+      queue.commit(0)
+      return queue.freeCount
+    })
+    expect(free).toEqual([6, 4, 3, 2])
+    const flags = [0, 2, 4, 5].map((index) => queue.ring.readDescriptor(index).flags)
+    expect(flags).toEqual([1, 1, 4, 0])
+  })
+
   test('2.7.5.3.1 no chain is longer than the queue', () => {
     const { queue } = rig(4, { indirectDescriptors: true })
     expect(() => queue.begin(5)).toThrow('count: expected an integer from 1 to 4, got 5')

@@ -157,6 +157,7 @@ export class DriverVirtqueue {
     this.#building = undefined
     if (
       indirectDescriptors &&
+      count > 1 &&
       // A queue that fills up holds more requests when each takes one descriptor.
       (count >= indirectFrom || this.#freeCount - count < this.size / 2) &&
       count <= INDIRECT_TABLE_SIZE &&
