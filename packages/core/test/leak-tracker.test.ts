@@ -9,9 +9,9 @@ import { settle, setUp } from './doubles/set-up.ts'
 setFlagsFromString('--expose-gc')
 const collect: unknown = runInNewContext('gc')
 
-/** Collects garbage until `done` says so, or often enough. */
-async function collectUntil(done: () => boolean): Promise<void> {
-  for (let nth = 0; nth < 50 && !done(); nth++) {
+/** Collects garbage, `rounds` times or until `done` says so. */
+async function collectUntil(done: () => boolean, rounds: number = 1000): Promise<void> {
+  for (let nth = 0; nth < rounds && !done(); nth++) {
     if (typeof collect === 'function') collect()
     await settle()
   }
@@ -52,11 +52,13 @@ async function collectAll(): Promise<void> {
   const registry = new FinalizationRegistry<string>((name) => seen.add(name))
   registry.register({}, 'canary')
   await collectUntil(() => seen.has('canary'))
-  await collectUntil(() => false)
+  await collectUntil(() => false, 10)
 }
 
 describe('leakTracking', () => {
-  it('reports a handle that was lost, with the stack that took it', async () => {
+  it('reports a handle that was lost, with the stack that took it', {
+    timeout: 60_000,
+  }, async () => {
     const { cache } = setUp({}, { leakTracking: true, name: 'disk' })
     const messages: unknown[] = []
     const note = (message: unknown): void => {
@@ -77,7 +79,7 @@ describe('leakTracking', () => {
     ])
   })
 
-  it('says nothing of handles that were released', async () => {
+  it('says nothing of handles that were released', { timeout: 60_000 }, async () => {
     const { cache } = setUp({}, { leakTracking: true })
     releaseHandle(cache)
     await collectAll()
@@ -85,7 +87,7 @@ describe('leakTracking', () => {
     expect(cache.statistics.leaks).toBe(0)
   })
 
-  it('says nothing of handles whose lock was taken back by view', async () => {
+  it('says nothing of handles whose lock was taken back by view', { timeout: 60_000 }, async () => {
     const { cache } = setUp({}, { leakTracking: true })
     releaseByView(cache)
     await collectAll()
@@ -94,7 +96,9 @@ describe('leakTracking', () => {
     expect(cache.statistics).toMatchObject({ leaks: 0, locks: 0 })
   })
 
-  it('says nothing of handles that a close by force has released', async () => {
+  it('says nothing of handles that a close by force has released', {
+    timeout: 60_000,
+  }, async () => {
     const { cache } = setUp({}, { leakTracking: true })
     loseHandle(cache)
     cache.close({ force: true })
@@ -104,7 +108,7 @@ describe('leakTracking', () => {
     expect(cache.statistics.leaks).toBe(0)
   })
 
-  it('is off unless it is asked for', async () => {
+  it('is off unless it is asked for', { timeout: 60_000 }, async () => {
     const { cache } = setUp()
     loseHandle(cache)
     await collectAll()

@@ -1,10 +1,30 @@
-import { MapCache, type MapCacheOptions } from '@xmc/core'
+import { MapCache, type MapCacheOptions, type WindowPage } from '@xmc/core'
 import {
   CopyingDouble,
   GuestDouble,
   type GuestDoubleOptions,
   type TestPage,
+  testPage,
 } from './guest-double.ts'
+
+/** The retention of a cache that unmaps with the last lock. */
+export const AT_ONCE = { kind: 'at-once' } as const
+
+/** A window of `buckets` buckets of 4 pages. */
+export function small(buckets: number): { windowPages: number; bucketShift: number } {
+  return { windowPages: buckets * 4, bucketShift: 14 }
+}
+
+/** Pages of the double. */
+export function pages(...numbers: number[]): TestPage[] {
+  return numbers.map(testPage)
+}
+
+/** Passes a number off as a page, as a caller without types would. */
+export function unchecked(value: number): TestPage & WindowPage {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is tested is the check
+  return value as TestPage & WindowPage
+}
 
 /** Options of the cache that a test is about. */
 export type CacheOptions = Partial<MapCacheOptions<TestPage, GuestDouble>>

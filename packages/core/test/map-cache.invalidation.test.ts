@@ -1,0 +1,211 @@
+import { LOCK_DMA, LOCK_WRITE, type Mapping, UnmapFailedError } from '@xmc/core'
+import { describe, expect, it, vi } from 'vitest'
+import { type TestPage, testPage } from './doubles/guest-double.ts'
+import { ListenerDouble } from './doubles/listener-double.ts'
+import { contentAt, Gate, pages, settle, setUp, setUpGrants, small } from './doubles/set-up.ts'
+
+describe('MapCache.invalidateAll', () => {
+  it('S36 M4 unmaps everything unlocked and hides what is locked until its release', async () => {
+    const { cache, double } = setUp()
+    const locked = cache.lock(testPage(0), 0, 1, 0)
+    cache.loadUint8(testPage(0x8000 * 256), 0)
+    cache.loadUint8(testPage(3 * 256), 0)
+    const report = await cache.invalidateAll()
+    expect(report).toEqual({
+      unmapped: 2,
+      retired: 1,
+      lockedDma: [],
+      drainFailures: [],
+      unmapFailures: [],
+    })
+    expect(double.log.slice(3)).toEqual(['unmap 256', 'unmap 256'])
+    expect(contentAt(cache, locked + 1)).toBe(1)
+    expect(cache.pageOf(locked)).toBe(0)
+    // A new request does not see the old mapping.
+    const fresh = cache.lock(testPage(0), 0, 1, 0)
+    expect(fresh).not.toBe(locked)
+    cache.unlock(locked, 0)
+    expect(double.log.slice(5)).toEqual(['map 0+256 rw', 'unmap 256'])
+    cache.unlock(fresh, 0)
+    expect(double.mapped.size).toBe(256)
+    expect(cache.statistics.invalidations).toBe(1)
+  })
+
+  it('M4 lets no access see a page from before', async () => {
+    const { cache, double } = setUp(small(4))
+    expect(cache.loadUint32(testPage(1), 0)).toBe(1)
+    double.guestPage(1).set([9, 9, 9, 9])
+    expect(cache.loadUint32(testPage(1), 0)).toBe(1)
+    await cache.invalidateAll()
+    expect(cache.loadUint32(testPage(1), 0)).toBe(0x0909_0909)
+  })
+
+  it('can be called again while the same mapping is still locked', async () => {
+    const { cache, double } = setUp(small(4))
+    const place = cache.lock(testPage(0), 0, 1, 0)
+    expect((await cache.invalidateAll()).retired).toBe(1)
+    expect((await cache.invalidateAll()).retired).toBe(1)
+    cache.unlock(place, 0)
+    expect(double.mapped.size).toBe(0)
+    expect(cache.statistics).toMatchObject({ entries: 0, invalidations: 2 })
+  })
+
+  it('S37 reports locks for DMA with page, pointer and holder', async () => {
+    const { cache } = setUp(small(8))
+    const disk = cache.registerUser({ name: 'disk' })
+    const net = cache.registerUser({ name: 'net' })
+    const place = cache.lock(testPage(5), 0x10, 16, LOCK_DMA | disk.lockFlags)
+    cache.lock(testPage(5), 0x10, 16, LOCK_DMA | disk.lockFlags)
+    cache.lock(testPage(5), 0x20, 16, LOCK_DMA | net.lockFlags)
+    cache.lock(testPage(6), 0, 16, disk.lockFlags)
+    const list = cache.mapList(pages(9, 3), { dma: true })
+    const { lockedDma, retired } = await cache.invalidateAll()
+    expect(retired).toBe(2)
+    expect(lockedDma).toEqual([
+      { page: 5, windowPage: place, offset: 0x10, locks: 2, holder: 'disk', stacks: [] },
+      { page: 5, windowPage: place, offset: 0x20, locks: 1, holder: 'net', stacks: [] },
+      {
+        page: 9,
+        windowPage: list.pointer().windowPage,
+        offset: 0,
+        locks: 1,
+        holder: 'unnamed',
+        stacks: [],
+      },
+    ])
+  })
+
+  it('reports the stacks of handles when leaks are tracked', async () => {
+    const { cache } = setUp(small(8), { leakTracking: true })
+    const user = cache.registerUser({ name: 'disk' })
+    const takeIt = (): Mapping<TestPage> =>
+      cache.map(testPage(5), 0x10, 16, { dma: true, write: true, user })
+    const first = takeIt()
+    takeIt()
+    const report = await cache.invalidateAll()
+    expect(report.lockedDma).toHaveLength(1)
+    expect(report.lockedDma[0]).toMatchObject({ holder: 'disk', locks: 2 })
+    expect(report.lockedDma[0]?.stacks).toEqual([
+      expect.stringContaining('takeIt'),
+      expect.stringContaining('takeIt'),
+    ])
+    first.release()
+    expect((await cache.invalidateAll()).lockedDma[0]?.stacks).toHaveLength(1)
+  })
+
+  it('S38 leaves pinned pages alone', async () => {
+    const { cache, double } = setUpGrants()
+    const place = cache.lock(testPage(7), 0, 1, LOCK_DMA)
+    expect(await cache.invalidateAll()).toMatchObject({ unmapped: 0, retired: 0, lockedDma: [] })
+    expect(double.log).toEqual(['map 7+1 ro'])
+    expect(cache.lock(testPage(7), 0, 1, 0)).toBe(place)
+    expect(cache.statistics.invalidations).toBe(0)
+  })
+
+  it('S39 waits until every user is drained before anything is unmapped', async () => {
+    const { cache, double } = setUp(small(8))
+    cache.loadUint8(testPage(0), 0)
+    const events: string[] = []
+    const gate = new Gate()
+    cache.registerUser({
+      name: 'slow',
+      drain: async () => {
+        await gate.pass()
+        events.push(`drained with ${double.mapped.size} pages`)
+      },
+    })
+    cache.registerUser({ name: 'quick', drain: () => void events.push('quick') })
+    cache.registerUser({ name: 'indifferent' })
+    const done = cache.invalidateAll()
+    await settle()
+    expect(events).toEqual(['quick'])
+    expect(double.mapped.size).toBe(4)
+    gate.open()
+    expect((await done).unmapped).toBe(1)
+    expect(events).toEqual(['quick', 'drained with 4 pages'])
+  })
+
+  it('goes on when a user cannot be drained, and reports it', async () => {
+    const { cache } = setUp(small(8))
+    cache.loadUint8(testPage(0), 0)
+    const late = new Error('late')
+    const now = new Error('now')
+    cache.registerUser({ name: 'late', drain: async () => Promise.reject(late) })
+    cache.registerUser({
+      name: 'now',
+      drain: () => {
+        throw now
+      },
+    })
+    const { drainFailures, unmapped } = await cache.invalidateAll()
+    expect(drainFailures).toEqual([
+      { user: 'late', error: late },
+      { user: 'now', error: now },
+    ])
+    expect(unmapped).toBe(1)
+  })
+
+  it('S60 goes on when an unmap fails, and reports it', async () => {
+    const { cache, double } = setUp(small(8))
+    for (const page of [0, 4, 8]) cache.loadUint8(testPage(page), 0)
+    double.failNextUnmap = true
+    const { unmapped, unmapFailures } = await cache.invalidateAll()
+    expect(unmapped).toBe(2)
+    expect(unmapFailures).toHaveLength(1)
+    expect(unmapFailures[0]).toBeInstanceOf(UnmapFailedError)
+    expect(cache.statistics).toMatchObject({ entries: 0, mappedPages: 0, lostPages: 4 })
+  })
+
+  it('S40 tells listeners of every mapping that goes, of a locked one when it goes', async () => {
+    const { cache } = setUp(small(8))
+    const listener = new ListenerDouble()
+    cache.addRamListener(listener)
+    cache.loadUint8(testPage(0), 0)
+    const place = cache.lock(testPage(4), 0, 1, 0)
+    await cache.invalidateAll()
+    expect(listener.events).toEqual(['added 4', 'added 4', 'removed 4'])
+    cache.unlock(place, 0)
+    expect(listener.events).toEqual(['added 4', 'added 4', 'removed 4', 'removed 4'])
+    expect(listener.present.size).toBe(0)
+  })
+
+  it('drops dummies, too', async () => {
+    const { cache, double } = setUp(small(8))
+    double.punch(0, 4)
+    cache.guestArriving = true
+    cache.unlock(cache.lock(testPage(1), 0, 1, LOCK_WRITE), 0)
+    cache.guestArriving = false
+    double.populate(0, 4)
+    expect((await cache.invalidateAll()).unmapped).toBe(1)
+    expect(cache.loadUint32(testPage(1), 0)).toBe(1)
+    expect(double.misuse).toEqual([])
+  })
+
+  it('does nothing in a closed cache', async () => {
+    const { cache } = setUp(small(8))
+    cache.close()
+    expect(await cache.invalidateAll()).toMatchObject({ unmapped: 0, retired: 0 })
+  })
+})
+
+describe('MapCache.registerUser', () => {
+  it('gives a name, and flags that no other user has', () => {
+    const { cache } = setUp()
+    const users = ['a', 'b', 'c'].map((name) => cache.registerUser({ name }))
+    expect(users.map((user) => user.name)).toEqual(['a', 'b', 'c'])
+    expect(new Set(users.map((user) => user.lockFlags)).size).toBe(3)
+    expect(users.map((user) => user.lockFlags & (LOCK_DMA | LOCK_WRITE))).toEqual([0, 0, 0])
+  })
+
+  it('drains nobody who is unregistered, and still names their locks', async () => {
+    const { cache } = setUp(small(8))
+    const drain = vi.fn<() => void>()
+    const user = cache.registerUser({ name: 'disk', drain })
+    cache.map(testPage(5), 0, 16, { dma: true, user })
+    user.unregister()
+    user.unregister()
+    const { lockedDma } = await cache.invalidateAll()
+    expect(drain).not.toHaveBeenCalled()
+    expect(lockedDma[0]?.holder).toBe('disk')
+  })
+})
