@@ -28,10 +28,14 @@ export class GuestMemoryDouble implements GuestMemory {
   longest = Number.POSITIVE_INFINITY
   /** Ranges that are mapped now. */
   live = 0
+  /** Guarded ranges that were stored into. */
+  violations = 0
   /** Ranges that were mapped so far. */
   maps = 0
   /** What happened, in order: `map 3+16 r`, `release 3+16`. Filled when it is an array. */
   log: string[] | undefined
+  /** Read ranges from this page of the array on are copies, and a store into one is counted. */
+  guardedFrom = Number.POSITIVE_INFINITY
   /** When set, asynchronous maps wait for it. */
   gate: Promise<void> | undefined
   /** Called before each release; may throw. */
@@ -73,8 +77,12 @@ export class GuestMemoryDouble implements GuestMemory {
     this.maps += 1
     this.log?.push(`map ${page - this.firstPage}+${offset} ${usable} ${write ? 'w' : 'r'}`)
     let released = false
+    const source = this.bytes.subarray(start, start + usable)
+    const guarded = !write && page - this.firstPage >= this.guardedFrom
+    const bytes = guarded ? source.slice() : source
+    const before = guarded ? source.slice() : undefined
     return {
-      bytes: this.bytes.subarray(start, start + usable),
+      bytes,
       release: (accessed) => {
         if (released) throw new Error('released twice')
         if (accessed < 0 || accessed > usable || (accessed > 0 && !write)) {
@@ -82,6 +90,7 @@ export class GuestMemoryDouble implements GuestMemory {
         }
         released = true
         this.live -= 1
+        if (before !== undefined && Buffer.compare(before, bytes) !== 0) this.violations += 1
         this.log?.push(`release ${page - this.firstPage}+${offset} ${accessed}`)
         this.onRelease?.(page, offset, accessed)
       },
