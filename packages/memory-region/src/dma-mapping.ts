@@ -64,7 +64,8 @@ export interface DmaMapping {
 /** @internal What a mapping needs of the address space it was made through. */
 export interface MappingOwner {
   readonly name: string
-  readonly writeListeners: { readonly size: number }
+  /** Whether writes are to be reported. */
+  readonly watched: boolean
   /** Live mappings. */
   live: number
   write(page: number, offset: number, source: Uint8Array): void
@@ -153,7 +154,7 @@ export class RamMapping implements DmaMapping {
     this.state = state | RELEASED
     owner.live--
     range.region.held--
-    if ((state & WRITE) !== 0 && accessed > 0 && owner.writeListeners.size > 0) {
+    if ((state & WRITE) !== 0 && accessed > 0 && owner.watched) {
       this.releaseWritten(accessed)
     } else {
       range.backing!.unlock(this.windowPage, this.offset)

@@ -135,7 +135,7 @@ export class Ring {
   }
 
   private wrote(offset: number, length: number): void {
-    if (this.owner.writeListeners.size === 0) return
+    if (!this.owner.watched) return
     const position = this.offset + offset
     const page = this.page + Math.floor(position / 4096)
     this.owner.wrote(this.region, page, position % 4096, length)

@@ -48,8 +48,7 @@ export type WriteListener = (
  * An access over the end of a range goes on in the next; what was done before a fault stays done.
  */
 export class SpaceAccess extends SpaceTopology {
-  /** @internal */
-  readonly writeListeners: Set<WriteListener> = new Set()
+  private readonly writeListeners: Set<WriteListener> = new Set()
 
   /** Adds a listener for memory that is written; returns how to remove it. Stores cost more meanwhile. */
   addWriteListener(listener: WriteListener): () => void {

@@ -39,6 +39,9 @@ export class SpaceTopology implements RegionObserver {
   /** @internal */
   protected nearBacking: RamBacking | null = null
 
+  /** @internal Whether stores are to be reported. */
+  watched = false
+
   private last = 0
   private readonly listeners: Set<SectionListener> = new Set()
   private readonly observed: Set<MemoryRegion> = new Set()
@@ -46,7 +49,6 @@ export class SpaceTopology implements RegionObserver {
   private stale = false
   private committing = false
   private rebuildCount = 0
-  private watched = false
   private ended = false
 
   /** @internal */
