@@ -175,7 +175,7 @@ export class AddressSpace extends SpaceAccess implements MappingOwner {
    * Calls `retry` once, as soon as bounce bytes are free: now if some are, else within the release
    * that frees them. For whoever got a `BounceBudgetError`. Returns how to wait no longer.
    *
-   * What `retry` throws is thrown by that release, after everybody was called.
+   * What `retry` throws is thrown by that release, after everybody was called, or by this call.
    */
   registerMapClient(retry: () => void): () => void {
     return this.bounce.wait(retry)
