@@ -53,8 +53,3 @@ export class GrantWorld extends World {
     return { reads: hostRead, writes: hostWrite }
   }
 }
-
-/** Where the memory behind a reference of the world is in the guest. */
-export function guestAddressOf(reference: number, offset = 0): number {
-  return (FIRST_FRAME + reference) * 4096 + offset
-}

@@ -67,19 +67,22 @@ describe('a guest that arrives by migration', () => {
       strict: { release: ['um(4096)'], mapped: [], notified: ['remove(4096)'] },
       default: { release: [], mapped: ['(0xf0000,4096)'], notified: [] },
     }),
-  )('S43 in %s mode: then the pointer has the new address, and its release is known', (_, mode) => {
-    using world = new ForeignWorld(mode)
-    const pointer = replaceDummy(world)
-    world.calls()
-    expect(world.lookup(pointer)).toBe(0xf0000000)
-    world.release(pointer)
-    expect(world.calls()).toEqual(mode.expected.release)
-    expect(world.mapped()).toEqual(mode.expected.mapped)
-    expect(world.notified()).toEqual(mode.expected.notified)
-    expect(() => world.release(pointer)).toThrow(failure('ERR_XMC_NOT_LOCKED'))
-    world.cache.flush()
-    expect(world.mapped()).toEqual([])
-  })
+  )(
+    'S43 in %s mode: a replaced pointer has the new address, and its release is known',
+    (_, mode) => {
+      using world = new ForeignWorld(mode)
+      const pointer = replaceDummy(world)
+      world.calls()
+      expect(world.lookup(pointer)).toBe(0xf0000000)
+      world.release(pointer)
+      expect(world.calls()).toEqual(mode.expected.release)
+      expect(world.mapped()).toEqual(mode.expected.mapped)
+      expect(world.notified()).toEqual(mode.expected.notified)
+      expect(() => world.release(pointer)).toThrow(failure('ERR_XMC_NOT_LOCKED'))
+      world.cache.flush()
+      expect(world.mapped()).toEqual([])
+    },
+  )
 
   it('S44 there is nothing to replace: an unmapped address, no pages, a grant', () => {
     using world = new ForeignWorld()

@@ -73,7 +73,7 @@ describe('scale', { timeout: 60_000 }, () => {
     expect(world.mapped()).toEqual([])
   })
 
-  it('S88 nor does that of foreign memory, and to find one of 10000 takes few steps', () => {
+  it('S88 the release of one of 10000 locked frames visits no other, and to find one takes few steps', () => {
     using world = new ForeignWorld({ ...STRICT, bucketShift: 12 })
     world.populate(0x40000, 10_000)
     const pages = Array.from({ length: 10_000 }, (_, nth) =>

@@ -110,7 +110,7 @@ describe('the grant table', () => {
     expect(world.hypervisor.grantTables.releaseMapper(CONTROL)).toBe(129)
   })
 
-  it('S80 and so the cache, which names the limit', () => {
+  it('S80 allows a cache 128 mappings of one reference, and the cache names the limit', () => {
     using world = new GrantWorld()
     const seven = [grantReference(7)]
     for (let nth = 0; nth < 128; nth++) world.cache.mapList(seven)
@@ -208,7 +208,7 @@ describe('the library', () => {
     expect(calls.at(-1)).toBe('gm[7,8]r')
   })
 
-  it('S85 which the synchronous form, one attempt, reports under its own name', () => {
+  it('S85 reports a paged-out page under its own name in the synchronous form, which tries once', () => {
     using world = new GrantWorld()
     world.guest.pageOut(0x40008)
     expect(() => world.cache.map(grantReference(7), 0, 0x2000)).toThrow(

@@ -24,7 +24,7 @@ describe('foreign memory, without a lock', () => {
     expect(world.mapped()).toEqual(['(0x0,256)'])
   })
 
-  it.each(MODES)('S11 in %s mode: nor does one with a size', (_, mode) => {
+  it.each(MODES)('S11 in %s mode: a further access with a size makes no call either', (_, mode) => {
     using world = new ForeignWorld(mode)
     world.populate(0)
     world.access(0x12345, 4)

@@ -150,7 +150,7 @@ describe('grants', () => {
     expect(world.mapped()).toEqual([])
   })
 
-  it('S53 one that is refused fails alone', () => {
+  it('S53 an access that is refused fails alone', () => {
     using world = new GrantWorld()
     const bad = grantReference(64)
     expect(() => world.cache.loadUint8(bad, 0)).toThrow(

@@ -90,7 +90,7 @@ describe('reference counting and invalidation', () => {
       strict: { calls: ['um(256)'], mapped: ['(0x1000000,256)'] },
       default: { calls: [], mapped: ['(0x0,256)', '(0x800000,256)', '(0x1000000,256)'] },
     }),
-  )('S30 in %s mode: then the first, and the third is still found', (_, mode) => {
+  )('S30 in %s mode: when the first goes, too, the third is still found', (_, mode) => {
     using world = new ForeignWorld(mode)
     const { a, b, c } = threeLocked(world)
     world.release(b)
@@ -110,7 +110,7 @@ describe('reference counting and invalidation', () => {
       strict: ['(0x1000000,256)', '(0x1800000,256)'],
       default: ['(0x0,256)', '(0x800000,256)', '(0x1000000,256)', '(0x1800000,256)'],
     }),
-  )('S31 in %s mode: then a fourth takes a place that is empty', (_, mode) => {
+  )('S31 in %s mode: a fourth takes the place that the first left', (_, mode) => {
     using world = new ForeignWorld(mode)
     const { a, b, c } = threeLocked(world)
     world.release(b)
@@ -191,7 +191,7 @@ describe('reference counting and invalidation', () => {
     expect(world.mapped()).toEqual([])
   })
 
-  it('S34 so does that of a grant', async () => {
+  it('S34 the asynchronous release of a grant resolves after its unmap', async () => {
     using world = new GrantWorld()
     const mapping = world.map(0x8000_0000_0000_7000n, 0x2000)
     world.calls()

@@ -47,7 +47,7 @@ describe('the walk of 2025', () => {
         flush: ['um(256)', 'um(256)'],
       },
     }),
-  )('S19 in %s mode: then its release takes back one lock, once', (_, mode) => {
+  )('S19 in %s mode: the release of that mapping takes back one lock, once', (_, mode) => {
     using world = new ForeignWorld(mode)
     const y = afterRelease(world)
     world.access(0x5000, 16)
