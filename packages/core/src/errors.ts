@@ -85,7 +85,7 @@ export class PagesMissingError extends XmcError {
   }
 }
 
-/** `ERR_XMC_PAGED_OUT`: a requested page is paged out; the asynchronous form waits for it. */
+/** `ERR_XMC_PAGED_OUT`: a requested page is paged out, and stayed so as long as the call waits. */
 export class PagedOutError extends XmcError {
   /** Name of the cache. */
   readonly cache: string
@@ -95,7 +95,7 @@ export class PagedOutError extends XmcError {
   constructor(cache: string, page: number) {
     super(
       'ERR_XMC_PAGED_OUT',
-      `${cache}: page ${hex(page)} is paged out: use the asynchronous form, which waits for it`,
+      `${cache}: page ${hex(page)} is paged out: use the asynchronous form, which waits for it, or try again later`,
     )
     this.cache = cache
     this.page = page
@@ -104,8 +104,8 @@ export class PagedOutError extends XmcError {
 
 /** `ERR_XMC_READ_ONLY`: a store or a writable view was asked of a read-only mapping. */
 export class ReadOnlyError extends XmcError {
-  constructor(what: string) {
-    super('ERR_XMC_READ_ONLY', `${what} is read-only: map it with { write: true }`)
+  constructor(what: string, remedy: string = 'map it with { write: true }') {
+    super('ERR_XMC_READ_ONLY', `${what} is read-only: ${remedy}`)
   }
 }
 

@@ -294,7 +294,7 @@ export class PageSurface<Page extends number> {
     if ((length & 0x7fff_ffff) !== length) {
       throw new InvalidArgumentError('length', 'an integer from 0 to 2147483647', length)
     }
-    if (write && this.engine.backend.access === 'read-only') throw new ReadOnlyError(this.name)
+    if (write && this.engine.backend.access === 'read-only') throw new ReadOnlyError(this.name, NO_WRITES)
     this.engine.count(COUNTER.requests)
     if (traceChannels.map.hasSubscribers) {
       traceChannels.map.publish({ cache: this.name, page, offset })

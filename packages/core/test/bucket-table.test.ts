@@ -107,6 +107,14 @@ describe('BucketTable', () => {
     expect(last).toMatchObject({ partial: 3, missingPage: 3, missingErrno: 2 })
   })
 
+  it('forgets the holes of an entry that goes', () => {
+    const table = tableOf()
+    enter(table, 3, 7, { errors: Int32Array.of(22, 22, 22, 22) })
+    table.remove(3)
+    enter(table, 3, 8)
+    expect(table.find(request(8, { lastPage: 3 }))).toBe(3)
+  })
+
   it('does not give a read-only entry with holes as partial to a writer', () => {
     const table = tableOf()
     enter(table, 3, 7, { errors: Int32Array.of(22, 0, 0, 0) })

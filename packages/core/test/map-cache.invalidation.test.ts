@@ -40,6 +40,16 @@ describe('MapCache.invalidateAll', () => {
     expect(cache.loadUint32(testPage(1), 0)).toBe(0x0909_0909)
   })
 
+  it('lets no hit find what is hidden', async () => {
+    const { cache } = setUp(small(4))
+    const place = cache.lock(testPage(1), 0, 1, LOCK_WRITE)
+    await cache.invalidateAll()
+    cache.storeUint32(testPage(1), 0, 77)
+    expect(cache.view.getUint32(place * 4096, true)).toBe(1)
+    expect(cache.loadUint32(testPage(1), 0)).toBe(77)
+    expect(cache.lock(testPage(1), 0, 1, 0)).not.toBe(place)
+  })
+
   it('can be called again while the same mapping is still locked', async () => {
     const { cache, double } = setUp(small(4))
     const place = cache.lock(testPage(0), 0, 1, 0)
@@ -73,6 +83,25 @@ describe('MapCache.invalidateAll', () => {
         stacks: [],
       },
     ])
+  })
+
+  it('S37 reports a pointer as locked for DMA whoever locks it besides', async () => {
+    for (const order of [
+      [LOCK_DMA, 0],
+      [0, LOCK_DMA],
+    ]) {
+      const { cache } = setUp(small(8))
+      const [disk, net] = ['disk', 'net'].map((name) => cache.registerUser({ name }))
+      const users = [disk, net]
+      cache.lock(testPage(4), 0, 1, 0)
+      for (const [nth, dma] of order.entries()) {
+        cache.lock(testPage(5), 0, 16, dma | (users[nth]?.lockFlags ?? 0))
+      }
+      const { lockedDma } = await cache.invalidateAll()
+      expect(lockedDma.map(({ page, locks, holder }) => [page, locks, holder])).toEqual([
+        [5, 2, order[0] === LOCK_DMA ? 'disk' : 'net'],
+      ])
+    }
   })
 
   it('reports the stacks of handles when leaks are tracked', async () => {

@@ -156,6 +156,7 @@ describe('PageSurface.lockAsync', () => {
     cache.close({ force: true })
     gate.open()
     await expect(request).rejects.toThrow(ClosedError)
+    expect(double.log).toEqual(['map 0+4 rw', 'map 1+1 rw', 'unmap 4'])
     expect(double.mapped.size).toBe(0)
     expect(double.misuse).toEqual([])
     expect(cache.statistics).toMatchObject({ entries: 0, locks: 0, mappedPages: 0 })
@@ -230,6 +231,29 @@ describe('PageSurface.lockAsync', () => {
     expect(contentAt(cache, quick)).toBe(1)
     expect(cache.pageOf(quick)).toBe(1)
   })
+
+  it.each([0, 1])(
+    'S61 unmaps pinned pages whose last lock went while a hole was filled, if it stays (%d)',
+    async (populated) => {
+      const { cache, double } = setUp({ ...small(4), pinned: true })
+      double.punch(1, 1)
+      const first = cache.lock(testPage(0), 0, 1, 0)
+      double.populate(1, populated)
+      const gate = new Gate()
+      double.beforeMap = gate.pass
+      const request = cache.lockAsync(testPage(1), 0, 1, 0)
+      await settle()
+      cache.unlock(first, 0)
+      gate.open()
+      const outcome = await Promise.allSettled([request])
+      expect(outcome[0]?.status).toBe(populated === 1 ? 'fulfilled' : 'rejected')
+      expect(cache.statistics).toMatchObject({ entries: populated, locks: populated })
+      expect(double.mapped.size).toBe(4 * populated)
+      cache.close({ force: true })
+      expect(double.mapped.size).toBe(0)
+      expect(double.misuse).toEqual([])
+    },
+  )
 
   it('finds room among requests under way, and says when there is none', async () => {
     const { cache, double } = setUp(small(4))

@@ -168,6 +168,18 @@ describe('Retention.idleMilliseconds', () => {
     cache.close()
   })
 
+  it('counts from the last use, whenever it looks', () => {
+    const { cache, double } = setUp(small(8), { retention: idle })
+    cache.map(testPage(0), 0, 1).release()
+    vi.advanceTimersByTime(499)
+    cache.loadUint8(testPage(0), 0)
+    vi.advanceTimersByTime(999)
+    expect(double.mapped.size).toBe(4)
+    vi.advanceTimersByTime(501)
+    expect(double.mapped.size).toBe(0)
+    cache.close()
+  })
+
   it('leaves what was used meanwhile, by a lock, a load or a store', () => {
     const { cache, double } = setUp(small(8), { retention: idle })
     for (const page of [0, 4, 8, 12]) cache.map(testPage(page), 0, 1).release()

@@ -107,9 +107,12 @@ describe.each(widths)('PageSurface.load… and store… of $bytes bytes', (width
 
   it('reaches over the end of a bucket', () => {
     const { cache, double } = setUp(small(4))
+    // The next bucket of the guest is not the next one in the window.
+    for (const page of [0, 100]) cache.loadUint8(testPage(page), 0)
     store(cache, testPage(3), 4095, value, false)
     expect(load(cache, testPage(3), 4095, false)).toBe(value)
-    expect(double.log).toEqual(bytes === 1 ? ['map 0+4 rw'] : ['map 0+4 rw', 'map 4+4 rw'])
+    expect(double.log.slice(2)).toEqual(bytes === 1 ? [] : ['map 4+4 rw'])
+    expect(cache.loadUint32(testPage(100), 0)).toBe(100)
   })
 
   it.each([2 ** 31, 2 ** 40 + 1, 2 ** 52 - 2])('reaches page %d', (page) => {

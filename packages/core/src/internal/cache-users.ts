@@ -2,16 +2,19 @@ import type { CacheUser, CacheUserOptions } from '../cache-user.ts'
 import type { DrainFailure } from '../invalidation.ts'
 import { LOCK_USER_SHIFT } from '../lock-flags.ts'
 
-// Numbered through all caches, so that the locks of a group's user name it in each of its caches.
-const names: string[] = ['unnamed']
+// Counted through all caches, so that the locks of a group's user name nobody else in any of them.
+let lastId = 0
 
 /** The registered users of a cache, by the number that their locks carry. */
 export class CacheUsers {
   private readonly users: Map<number, CacheUserOptions> = new Map()
+  /** Names by number; they are kept, since locks outlive users. */
+  private readonly names: Map<number, string> = new Map()
 
   register(options: CacheUserOptions): CacheUser {
-    const id = names.push(options.name) - 1
+    const id = ++lastId
     this.users.set(id, options)
+    this.names.set(id, options.name)
     return {
       name: options.name,
       lockFlags: id << LOCK_USER_SHIFT,
@@ -21,9 +24,14 @@ export class CacheUsers {
     }
   }
 
-  /** Name of the user that a lock's flags carry; it is known for ever, since locks outlive users. */
+  /** Takes over the name of a user that is registered elsewhere. */
+  adopt(user: CacheUser): void {
+    this.names.set(user.lockFlags >>> LOCK_USER_SHIFT, user.name)
+  }
+
+  /** Name of the user that a lock's flags carry. */
   nameOf(flags: number): string {
-    return names[flags >>> LOCK_USER_SHIFT] ?? 'unnamed'
+    return this.names.get(flags >>> LOCK_USER_SHIFT) ?? 'unnamed'
   }
 
   /** Waits until every user is drained; a failure is one user's, not the others'. */

@@ -25,6 +25,8 @@ export function invalidateEngine<Page extends number>(
     engine.each(engine.table.entries.slice(), (slot) => {
       if (engine.table.locks[slot]! > 0) {
         lockedDma.push(...dmaLocksOf(engine, slot, users, leaks))
+        // Nothing of the guest is in a dummy, and once hidden it could not be replaced (S42).
+        if ((engine.table.flags[slot]! & DUMMY) !== 0) return
         engine.retire(slot)
         retired++
         return

@@ -79,7 +79,7 @@ export class Misses<Page extends number> {
   /** Maps a list of pages into one entry of its own. */
   *acquireList(pages: readonly Page[], write: boolean): Miss<Page> {
     if (this.engine.closed) throw new ClosedError(this.engine.name)
-    if (write && this.backend.access === 'read-only') throw new ReadOnlyError(this.engine.name)
+    if (write && this.backend.access === 'read-only') throw new ReadOnlyError(this.engine.name, NO_WRITES)
     const writable = this.engine.isWritable(write)
     const bucketCount = Math.ceil(pages.length / this.engine.pagesPerBucket)
     for (;;) {
@@ -252,7 +252,8 @@ export class Misses<Page extends number> {
     try {
       yield step
     } catch (error) {
-      this.engine.slots.free(slot, bucketCount)
+      // A failed MAP_FIXED has removed what was there; not every backend may have put pages back.
+      this.engine.slots.tryClear({ slot, bucketCount, pageCount, dummy: true })
       throw error
     }
     if (generation === this.engine.generation && !this.engine.closed) return true

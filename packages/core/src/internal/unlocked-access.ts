@@ -55,7 +55,7 @@ export class UnlockedAccess<Page extends number> {
       throw new InvalidArgumentError('offset', 'an integer from 0 to 4095', offset)
     }
     engine.backend.page(page)
-    if (write && engine.backend.access === 'read-only') throw new ReadOnlyError(engine.name)
+    if (write && engine.backend.access === 'read-only') throw new ReadOnlyError(engine.name, NO_WRITES)
     let done = 0
     while (done < bytes.length) {
       const position = offset + done
