@@ -15,6 +15,7 @@ export interface GroupMember {
   unlock(windowPage: WindowPage, offset: number): void
   unlockAsync(windowPage: WindowPage, offset: number): Promise<void>
   pageOf(windowPage: WindowPage): number
+  adoptUser(user: CacheUser): void
   invalidateAll(): Promise<InvalidationReport>
 }
 
@@ -95,6 +96,9 @@ export class MapCacheGroup<Member extends GroupMember> {
 
   /** As `addressOf`, for a page of the group. */
   addressOfPage(page: GroupPage, offset: number = 0): GroupAddress<Member> {
+    if ((offset & 4095) !== offset) {
+      throw new InvalidArgumentError('offset', 'an integer from 0 to 4095', offset)
+    }
     const nth = this.nth(page)
     const cache = this.members[nth]!
     const guestPage = cache.pageOf(asWindowPage(page - this.bases[nth]!))
@@ -111,7 +115,9 @@ export class MapCacheGroup<Member extends GroupMember> {
 
   /** Registers somebody whose transfers, through any member, must end before a full invalidation. */
   registerUser(options: CacheUserOptions): CacheUser {
-    return this.users.register(options)
+    const user = this.users.register(options)
+    for (const member of this.members) member.adoptUser(user)
+    return user
   }
 
   /**

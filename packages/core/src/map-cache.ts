@@ -13,6 +13,7 @@ import { WRITABLE } from './internal/bucket-table.ts'
 import { CacheUsers } from './internal/cache-users.ts'
 import { invalidateEngine } from './internal/invalidate.ts'
 import { LeakTracker } from './internal/leak-tracker.ts'
+import { disclaimWindow } from './internal/window-claims.ts'
 import { asWindowPage } from './internal/window-page.ts'
 import type { InvalidationReport } from './invalidation.ts'
 import { LOCK_WRITE } from './lock-flags.ts'
@@ -232,6 +233,11 @@ export class MapCache<
     return this.users.register(options)
   }
 
+  /** Lets the reports of this cache name a user that is registered with its group. */
+  adoptUser(user: CacheUser): void {
+    this.users.adopt(user)
+  }
+
   /**
    * Adds a listener for memory that appears in the window and goes, and tells it of what is there.
    * Returns how to remove it.
@@ -306,6 +312,7 @@ export class MapCache<
     } finally {
       engine.closed = true
       engine.slots.recover()
+      disclaimWindow(this.backend.window)
     }
   }
 

@@ -8,7 +8,7 @@ import {
 } from './errors.ts'
 import { BucketEngine, type EngineOptions } from './internal/bucket-engine.ts'
 import { FULL_RECORD, MAX_LOCKS_PER_POINTER } from './internal/lock-records.ts'
-import { Misses, type Translate } from './internal/misses.ts'
+import { Misses, NO_WRITES, type Translate } from './internal/misses.ts'
 import { UnlockedAccess } from './internal/unlocked-access.ts'
 import { asWindowPage } from './internal/window-page.ts'
 import { LOCK_DMA, LOCK_WRITE } from './lock-flags.ts'
@@ -294,7 +294,8 @@ export class PageSurface<Page extends number> {
     if ((length & 0x7fff_ffff) !== length) {
       throw new InvalidArgumentError('length', 'an integer from 0 to 2147483647', length)
     }
-    if (write && this.engine.backend.access === 'read-only') throw new ReadOnlyError(this.name, NO_WRITES)
+    if (write && this.engine.backend.access === 'read-only')
+      throw new ReadOnlyError(this.name, NO_WRITES)
     this.engine.count(COUNTER.requests)
     if (traceChannels.map.hasSubscribers) {
       traceChannels.map.publish({ cache: this.name, page, offset })
@@ -324,7 +325,22 @@ export class PageSurface<Page extends number> {
     if (traceChannels.invalidateNotFound.hasSubscribers) {
       traceChannels.invalidateNotFound.publish({ cache: this.name, windowPage, offset })
     }
+    if (traceChannels.invalidateFound.hasSubscribers) {
+      this.traceLocks((lock) => traceChannels.invalidateFound.publish(lock))
+    }
     throw new NotLockedError(this.name, windowPage, offset)
+  }
+
+  /** Tells of every lock that is outstanding, as the original lists them when it finds none. */
+  private traceLocks(publish: (lock: object) => void): void {
+    const { locks, pagesPerBucket, table } = this.engine
+    for (const slot of table.entries) {
+      const place = slot * pagesPerBucket
+      for (const { windowPage, offset, count } of locks.within(place, table.pageCount(slot))) {
+        const page = this.pageOf(asWindowPage(windowPage))
+        publish({ cache: this.name, page, windowPage, offset, locks: count })
+      }
+    }
   }
 
   private pageOfList(windowPage: WindowPage): Page {
@@ -334,6 +350,9 @@ export class PageSurface<Page extends number> {
     if (page === undefined || this.entryLocks[slot] === 0) {
       if (traceChannels.addressNotFound.hasSubscribers) {
         traceChannels.addressNotFound.publish({ cache: this.name, windowPage })
+      }
+      if (traceChannels.addressFound.hasSubscribers) {
+        this.traceLocks((lock) => traceChannels.addressFound.publish(lock))
       }
       throw new NotLockedError(this.name, windowPage, 0)
     }

@@ -12,8 +12,10 @@ import { type Channel, channel } from 'node:diagnostics_channel'
  * | `xen_map_cache_return` | `cache`, `windowPage`, `offset`: what it was answered with |
  * | `xen_remap_bucket` | `cache`, `index`, `pages`: a bucket is about to be mapped |
  * | `xen_ram_addr_from_mapcache_not_found` | `cache`, `windowPage` |
+ * | `xen_ram_addr_from_mapcache_found` | `cache`, `page`, `windowPage`, `offset`, `locks`: after a miss, each lock there is |
  * | `xen_ram_addr_from_mapcache_not_in_cache` | `group`: no cache of a group knows the pointer |
  * | `xen_invalidate_map_cache_entry_unlocked_not_found` | `cache`, `windowPage`, `offset` |
+ * | `xen_invalidate_map_cache_entry_unlocked_found` | `cache`, `page`, `windowPage`, `offset`, `locks`: after a miss, each lock there is |
  * | `xen_invalidate_map_cache_entry_unlocked_miss` | `group`: no cache of a group knows the pointer |
  * | `xen_invalidate_map_cache` | `cache`, `page`, `windowPage`, `offset`, `user`: a DMA lock is outstanding |
  * | `xen_replace_cache_entry_dummy` | `cache`, `oldPage`, `newPage` |
@@ -28,8 +30,10 @@ export const traceChannels: {
   readonly mapReturn: Channel
   readonly remapBucket: Channel
   readonly addressNotFound: Channel
+  readonly addressFound: Channel
   readonly addressNotInCache: Channel
   readonly invalidateNotFound: Channel
+  readonly invalidateFound: Channel
   readonly invalidateMiss: Channel
   readonly invalidateAll: Channel
   readonly replaceDummy: Channel
@@ -43,8 +47,10 @@ export const traceChannels: {
   mapReturn: channel('xen_map_cache_return'),
   remapBucket: channel('xen_remap_bucket'),
   addressNotFound: channel('xen_ram_addr_from_mapcache_not_found'),
+  addressFound: channel('xen_ram_addr_from_mapcache_found'),
   addressNotInCache: channel('xen_ram_addr_from_mapcache_not_in_cache'),
   invalidateNotFound: channel('xen_invalidate_map_cache_entry_unlocked_not_found'),
+  invalidateFound: channel('xen_invalidate_map_cache_entry_unlocked_found'),
   invalidateMiss: channel('xen_invalidate_map_cache_entry_unlocked_miss'),
   invalidateAll: channel('xen_invalidate_map_cache'),
   replaceDummy: channel('xen_replace_cache_entry_dummy'),

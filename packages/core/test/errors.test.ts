@@ -136,7 +136,7 @@ describe('PagedOutError', () => {
   it('names cache and page, and says what to do', () => {
     const error = new PagedOutError('foreign', 7)
     expect(error.message).toBe(
-      'foreign: page 0x7 is paged out: use the asynchronous form, which waits for it',
+      'foreign: page 0x7 is paged out: use the asynchronous form, which waits for it, or try again later',
     )
     expect(error).toMatchObject({ cache: 'foreign', page: 7 })
   })

@@ -79,6 +79,17 @@ describe('leakTracking', () => {
     ])
   })
 
+  it('names the stack of a lost handle in the report of an invalidation', {
+    timeout: 60_000,
+  }, async () => {
+    const { cache } = setUp({}, { leakTracking: true })
+    ;(() => cache.map(testPage(5), 0x10, 100, { dma: true }))()
+    await collectUntil(() => warn.mock.calls.length > 0)
+    const { lockedDma } = await cache.invalidateAll()
+    expect(lockedDma).toMatchObject([{ page: 5, offset: 0x10, locks: 1 }])
+    expect(lockedDma[0]?.stacks).toEqual([expect.stringContaining('taken here')])
+  })
+
   it('says nothing of handles that were released', { timeout: 60_000 }, async () => {
     const { cache } = setUp({}, { leakTracking: true })
     releaseHandle(cache)

@@ -110,6 +110,7 @@ describe('MapCacheGroup.addressOfPage', () => {
       offset: 0x123,
       address: 0x7123n,
     })
+    expect(() => group.addressOfPage(grant, 4096)).toThrow(InvalidArgumentError)
     grants.cache.close({ force: true })
     expect(() => group.addressOfPage(grant)).toThrow(NotLockedError)
   })

@@ -53,6 +53,18 @@ describe('MapCache.guestArriving', () => {
     expect(() => cache.map(testPage(4), 0, 1)).toThrow(PagesMissingError)
   })
 
+  it('S42 leaves a locked dummy replaceable through a full invalidation', async () => {
+    const { cache, double } = setUp(small(4))
+    double.punch(0, 4)
+    cache.guestArriving = true
+    const mapping = cache.map(testPage(1), 0, 16)
+    const { retired, unmapped } = await cache.invalidateAll()
+    expect({ retired, unmapped }).toEqual({ retired: 0, unmapped: 0 })
+    cache.replace(testPage(1), testPage(5), 1)
+    expect(mapping.readUint32(0)).toBe(5)
+    expect(mapping.address).toBe(0x5000n)
+  })
+
   it('unmaps a dummy without a call to the backend', () => {
     const { cache, double } = setUp(small(4))
     double.punch(0, 4)

@@ -81,6 +81,16 @@ describe('MapCache.mapList', () => {
     expect(double.log).toEqual([])
   })
 
+  it('says of a read-only backend what to do', () => {
+    const { cache } = setUp({ ...small(8), access: 'read-only' })
+    const message = 'double is read-only: make the cache with access for writing'
+    expect(() => cache.mapList([testPage(1)], { write: true })).toThrow(message)
+    expect(() => cache.map(testPage(1), 0, 1, { write: true })).toThrow(message)
+    expect(() => {
+      cache.storeUint8(testPage(1), 0, 1)
+    }).toThrow(message)
+  })
+
   it('refuses to write through a read-only backend, and after close', () => {
     const { cache } = setUp({ ...small(8), access: 'read-only' })
     expect(() => cache.mapList(pages(0), { write: true })).toThrow(

@@ -31,6 +31,16 @@ describe('MapCache', () => {
     )
   })
 
+  it('refuses a window that serves another cache, until that is closed', () => {
+    const { cache, double } = setUp({ bucketShift: 14, windowPages: 8 })
+    expect(() => new MapCache({ backend: double, name: 'second' })).toThrow(
+      'second: the window serves another cache: open one for each cache',
+    )
+    cache.close()
+    const second = new MapCache({ backend: double })
+    expect(second.loadUint32(testPage(5), 0)).toBe(5)
+  })
+
   it('leaves the rest of a window alone that is not a whole bucket', () => {
     const { cache } = setUp({ bucketShift: 14, windowPages: 7 })
     expect(cache.lock(testPage(0), 0, 1, 0)).toBe(0)

@@ -41,8 +41,10 @@ describe('traceChannels', () => {
       'xen_map_cache_return',
       'xen_remap_bucket',
       'xen_ram_addr_from_mapcache_not_found',
+      'xen_ram_addr_from_mapcache_found',
       'xen_ram_addr_from_mapcache_not_in_cache',
       'xen_invalidate_map_cache_entry_unlocked_not_found',
+      'xen_invalidate_map_cache_entry_unlocked_found',
       'xen_invalidate_map_cache_entry_unlocked_miss',
       'xen_invalidate_map_cache',
       'xen_replace_cache_entry_dummy',
@@ -83,6 +85,27 @@ describe('traceChannels', () => {
     }).toThrow(UnmapFailedError)
     expect(publish.map((spy) => spy.mock.calls.length)).toEqual(publish.map(() => 0))
     for (const spy of publish) spy.mockRestore()
+  })
+})
+
+describe('traceChannels.invalidateFound and addressFound', () => {
+  it('list every lock after a miss, as the original does', () => {
+    const releases = listen('xen_invalidate_map_cache_entry_unlocked_found')
+    const lookups = listen('xen_ram_addr_from_mapcache_found')
+    const { cache } = setUp(SMALL)
+    const place = cache.lock(testPage(5), 0x10, 16, 0)
+    cache.lock(testPage(5), 0x10, 16, 0)
+    cache.lock(testPage(6), 0x20, 16, 0)
+    expect(() => {
+      cache.unlock(place, 1)
+    }).toThrow(NotLockedError)
+    expect(() => cache.pageOf(windowPage(31))).toThrow(NotLockedError)
+    const locks = [
+      { cache: 'double', page: 5, windowPage: place, offset: 0x10, locks: 2 },
+      { cache: 'double', page: 6, windowPage: place + 1, offset: 0x20, locks: 1 },
+    ]
+    expect(releases).toEqual(locks)
+    expect(lookups).toEqual(locks)
   })
 })
 

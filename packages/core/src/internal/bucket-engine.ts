@@ -20,6 +20,7 @@ import { LockRecords } from './lock-records.ts'
 import { LookupRows } from './lookup-rows.ts'
 import { StrictPlaces } from './strict-places.ts'
 import { VictimQueue } from './victim-queue.ts'
+import { claimWindow } from './window-claims.ts'
 import { asWindowPage } from './window-page.ts'
 import { type Place, WindowSlots } from './window-slots.ts'
 
@@ -78,6 +79,7 @@ export class BucketEngine<Page extends number> {
         window.pageCount,
       )
     }
+    claimWindow(window, this.name)
     this.table = new BucketTable(slotCount, this.pagesPerBucket)
     this.rows = new LookupRows(slotCount)
     this.locks = new LockRecords(slotCount * this.pagesPerBucket)
@@ -87,7 +89,8 @@ export class BucketEngine<Page extends number> {
     this.keeps = options.retention.kind === 'keep'
     this.budgetPages =
       options.retention.kind === 'keep'
-        ? Math.ceil(options.retention.budgetBytes / 2 ** bucketShift) * this.pagesPerBucket
+        ? Math.min(Math.ceil(options.retention.budgetBytes / 2 ** bucketShift), slotCount) *
+          this.pagesPerBucket
         : 0
     this.strict = this.keeps || backend.pinned ? undefined : new StrictPlaces()
   }

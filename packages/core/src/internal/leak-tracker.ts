@@ -27,7 +27,7 @@ export class LeakTracker {
     this.registry = new FinalizationRegistry((id) => {
       const lost = this.outstanding.get(id)
       if (lost === undefined) return
-      this.outstanding.delete(id)
+      // The record stays: the lost handle still holds its lock, and a report must say who took it.
       report(lost)
     })
   }
@@ -47,7 +47,7 @@ export class LeakTracker {
     this.outstanding.delete(id)
   }
 
-  /** Stacks of the handles outstanding at a pointer. */
+  /** Stacks of the handles outstanding at a pointer, lost ones too. */
   stacksAt(windowPage: number, offset: number): string[] {
     return [...this.outstanding.values()]
       .filter((entry) => entry.windowPage === windowPage && entry.offset === offset)

@@ -13,6 +13,9 @@ import {
 } from './bucket-table.ts'
 import { asWindowPage } from './window-page.ts'
 
+/** What to do about a store through a cache that only reads. */
+export const NO_WRITES = 'make the cache with access for writing'
+
 /** One call to the backend that a miss needs; done at once or awaited by whoever drives the miss. */
 export interface MapStep<Page extends number> {
   readonly windowPage: WindowPage
@@ -79,7 +82,8 @@ export class Misses<Page extends number> {
   /** Maps a list of pages into one entry of its own. */
   *acquireList(pages: readonly Page[], write: boolean): Miss<Page> {
     if (this.engine.closed) throw new ClosedError(this.engine.name)
-    if (write && this.backend.access === 'read-only') throw new ReadOnlyError(this.engine.name, NO_WRITES)
+    if (write && this.backend.access === 'read-only')
+      throw new ReadOnlyError(this.engine.name, NO_WRITES)
     const writable = this.engine.isWritable(write)
     const bucketCount = Math.ceil(pages.length / this.engine.pagesPerBucket)
     for (;;) {

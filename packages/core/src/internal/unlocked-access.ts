@@ -3,7 +3,7 @@ import { PAGE_SIZE } from '../page.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'
 import type { BucketEngine } from './bucket-engine.ts'
-import type { Misses } from './misses.ts'
+import { type Misses, NO_WRITES } from './misses.ts'
 
 /**
  * Access to guest memory without a lock, where the hit path does not serve it: misses, ranges over
@@ -55,7 +55,8 @@ export class UnlockedAccess<Page extends number> {
       throw new InvalidArgumentError('offset', 'an integer from 0 to 4095', offset)
     }
     engine.backend.page(page)
-    if (write && engine.backend.access === 'read-only') throw new ReadOnlyError(engine.name, NO_WRITES)
+    if (write && engine.backend.access === 'read-only')
+      throw new ReadOnlyError(engine.name, NO_WRITES)
     let done = 0
     while (done < bytes.length) {
       const position = offset + done

@@ -73,6 +73,17 @@ export class WindowSlots<Page extends number> {
     this.free(slot, bucketCount)
   }
 
+  /** As `clear`; false when that fails, which is counted and traced, and loses the place. */
+  tryClear(place: Place): boolean {
+    try {
+      this.clear(place)
+      return true
+    } catch (error) {
+      if (!(error instanceof UnmapFailedError)) throw error
+      return false
+    }
+  }
+
   /** As `clear`, with the backend's asynchronous call. */
   async clearAsync(place: Place): Promise<void> {
     const { slot, bucketCount, pageCount, dummy } = place
