@@ -175,17 +175,14 @@ export class BlockDevice implements VirtioDevice {
     }
     this.counts.requests += 1
     try {
-      return this.execute(chain, dataLength).then(
-        (written) => answer(chain, dataLength, written, VIRTIO_BLK_S_OK),
-        (error: unknown) => this.fail(chain, dataLength, error),
-      )
+      return this.execute(chain, dataLength)
     } catch (error) {
       return this.fail(chain, dataLength, error)
     }
   }
 
-  /** Does the request; resolves with the bytes of data that were written for the guest. */
-  private execute(chain: DescriptorChain, dataLength: number): Promise<number> {
+  /** Does the request and writes its status; throws what makes it fail before it waits. */
+  private execute(chain: DescriptorChain, dataLength: number): number | Promise<number> {
     if (chain.readableLength < VIRTIO_BLK_HEADER_SIZE) {
       throw new BlockRequestError(
         'header',
@@ -201,44 +198,65 @@ export class BlockDevice implements VirtioDevice {
       case VIRTIO_BLK_T_IN:
         return this.read(chain, sector, dataLength)
       case VIRTIO_BLK_T_OUT:
-        return this.write(chain, sector)
+        return this.answered(chain, dataLength, this.write(chain, sector))
       case VIRTIO_BLK_T_FLUSH:
-        return this.disk.flush().then(() => {
-          this.counts.flushes += 1
-          return 0
-        })
+        return this.answered(chain, dataLength, this.flush())
       case VIRTIO_BLK_T_GET_ID: {
         const identity = this.identity.subarray(0, dataLength)
         chain.write(identity)
-        return Promise.resolve(identity.length)
+        return answer(chain, dataLength, identity.length, VIRTIO_BLK_S_OK)
       }
-      case VIRTIO_BLK_T_DISCARD:
+      case VIRTIO_BLK_T_DISCARD: {
         if (!this.discards) throw unsupported(type)
-        return this.eachSegment(parseSegments(chain, 'discard'), async ({ position, length }) =>
-          this.disk.discard?.(position, length),
+        const segments = parseSegments(chain, 'discard')
+        return this.answered(
+          chain,
+          dataLength,
+          this.eachSegment(segments, async ({ position, length }) =>
+            this.disk.discard?.(position, length),
+          ),
         )
-      case VIRTIO_BLK_T_WRITE_ZEROES:
+      }
+      case VIRTIO_BLK_T_WRITE_ZEROES: {
         if (!this.zeroes) throw unsupported(type)
-        return this.eachSegment(
-          parseSegments(chain, 'write-zeroes'),
-          async ({ position, length, mayUnmap }) =>
+        const segments = parseSegments(chain, 'write-zeroes')
+        return this.answered(
+          chain,
+          dataLength,
+          this.eachSegment(segments, async ({ position, length, mayUnmap }) =>
             this.disk.writeZeroes?.(position, length, mayUnmap),
+          ),
         )
+      }
       default:
         throw unsupported(type)
     }
   }
 
-  private read(chain: DescriptorChain, sector: number, length: number): Promise<number> {
-    const position = this.position(sector, length)
-    return this.disk.read(chain.writable(0, length), position).then(() => {
-      this.counts.reads += 1
-      this.counts.bytesRead += length
-      return length
-    })
+  private answered(
+    chain: DescriptorChain,
+    dataLength: number,
+    work: Promise<void>,
+  ): Promise<number> {
+    return work.then(
+      () => answer(chain, dataLength, 0, VIRTIO_BLK_S_OK),
+      (error: unknown) => this.fail(chain, dataLength, error),
+    )
   }
 
-  private async write(chain: DescriptorChain, sector: number): Promise<number> {
+  private read(chain: DescriptorChain, sector: number, length: number): Promise<number> {
+    const position = this.position(sector, length)
+    return this.disk.read(chain.writable(0, length), position).then(
+      () => {
+        this.counts.reads += 1
+        this.counts.bytesRead += length
+        return answer(chain, length, length, VIRTIO_BLK_S_OK)
+      },
+      (error: unknown) => this.fail(chain, length, error),
+    )
+  }
+
+  private async write(chain: DescriptorChain, sector: number): Promise<void> {
     const length = chain.readableLength - VIRTIO_BLK_HEADER_SIZE
     if (this.disk.readOnly) throw new BlockRequestError('read-only', 'the disk is read-only')
     const position = this.position(sector, length)
@@ -246,20 +264,23 @@ export class BlockDevice implements VirtioDevice {
     if (this.writeThrough) await this.disk.flush()
     this.counts.writes += 1
     this.counts.bytesWritten += length
-    return 0
+  }
+
+  private async flush(): Promise<void> {
+    await this.disk.flush()
+    this.counts.flushes += 1
   }
 
   private async eachSegment(
     segments: readonly BlockSegment[],
     act: (segment: BlockSegment) => Promise<void>,
-  ): Promise<number> {
+  ): Promise<void> {
     for (const { position, length } of segments) this.checkRange(position, length)
     for (const segment of segments) {
       // oxlint-disable-next-line no-await-in-loop -- one request is one operation on the disk
       if (segment.length > 0) await act(segment)
     }
     if (this.writeThrough) await this.disk.flush()
-    return 0
   }
 
   private position(sector: number, length: number): number {
@@ -287,6 +308,9 @@ export class BlockDevice implements VirtioDevice {
   }
 }
 
+/** Each status as bytes. */
+const STATUS_BYTES: readonly Uint8Array[] = [0, 1, 2].map((status) => Uint8Array.of(status))
+
 /**
  * Writes the status behind `dataLength` bytes, of which the first `written` are.
  *
@@ -298,7 +322,7 @@ function answer(
   written: number,
   status: number,
 ): number {
-  chain.write(Uint8Array.of(status), dataLength)
+  chain.write(STATUS_BYTES[status] ?? Uint8Array.of(status), dataLength)
   return written === dataLength ? written + VIRTIO_BLK_STATUS_SIZE : written
 }
 

@@ -28,8 +28,11 @@ export class DescriptorChain {
   /** Bytes that count against what may be in flight. @internal */
   accounted = 0
 
-  private readonly readableParts: BufferPart[] = []
-  private readonly writableParts: BufferPart[] = []
+  /** Buffers, the device-readable ones first. @internal */
+  bufferCount = 0
+  private firstReadable: BufferPart | undefined = undefined
+  private firstWritable: BufferPart | undefined = undefined
+  private last: BufferPart | undefined = undefined
   private live = true
 
   /** @internal */
@@ -47,19 +50,37 @@ export class DescriptorChain {
 
   /** Copies `target.length` device-readable bytes from `offset` on into `target`. */
   readInto(target: Uint8Array, offset: number = 0): void {
+    let left = this.checkedLength(offset, target.length, this.readableLength)
+    let skip = offset
     let done = 0
-    for (const buffer of this.readable(offset, target.length)) {
-      target.set(buffer, done)
-      done += buffer.length
+    for (let part = this.firstReadable; part !== undefined && left > 0; part = part.next) {
+      if (skip >= part.length) {
+        skip -= part.length
+        continue
+      }
+      const count = Math.min(part.length - skip, left)
+      part.copyOut(skip, count, target, done)
+      skip = 0
+      done += count
+      left -= count
     }
   }
 
   /** Copies `source` into the device-writable bytes from `offset` on. */
   write(source: Uint8Array, offset: number = 0): void {
+    let left = this.checkedLength(offset, source.length, this.writableLength)
+    let skip = offset
     let done = 0
-    for (const buffer of this.writable(offset, source.length)) {
-      buffer.set(source.subarray(done, done + buffer.length))
-      done += buffer.length
+    for (let part = this.firstWritable; part !== undefined && left > 0; part = part.next) {
+      if (skip >= part.length) {
+        skip -= part.length
+        continue
+      }
+      const count = Math.min(part.length - skip, left)
+      part.copyIn(skip, count, source, done)
+      skip = 0
+      done += count
+      left -= count
     }
   }
 
@@ -68,52 +89,54 @@ export class DescriptorChain {
    * be stored into: its pages may be read-only, and then the process dies.
    */
   readable(offset: number, length: number): Uint8Array[] {
-    this.checkedLength(offset, length, this.readableLength)
-    return gather(this.readableParts, offset, length)
+    return gather(
+      this.firstReadable,
+      offset,
+      this.checkedLength(offset, length, this.readableLength),
+    )
   }
 
   /** The guest's memory behind `length` device-writable bytes from `offset` on, in pieces. */
   writable(offset: number, length: number): Uint8Array[] {
-    this.checkedLength(offset, length, this.writableLength)
-    return gather(this.writableParts, offset, length)
+    return gather(
+      this.firstWritable,
+      offset,
+      this.checkedLength(offset, length, this.writableLength),
+    )
   }
 
-  /** @internal */
-  get bufferCount(): number {
-    return this.readableParts.length + this.writableParts.length
-  }
-
-  /** Appends a buffer. @internal */
+  /** Appends a buffer; device-readable ones come first. @internal */
   add(part: BufferPart): void {
     if (part.writable) {
-      this.writableParts.push(part)
+      this.firstWritable ??= part
       this.writableLength += part.length
     } else {
-      this.readableParts.push(part)
+      this.firstReadable ??= part
       this.readableLength += part.length
     }
+    // The device-readable ones end where the device-writable ones begin.
+    if (this.last !== undefined && this.last.writable === part.writable) this.last.next = part
+    this.last = part
+    this.bufferCount += 1
   }
 
   /** Maps what is not mapped yet; throws only `ERR_XMC_PAGED_OUT`. @internal */
   map(mapper: GuestMapper): void {
-    for (const part of this.readableParts) part.map(mapper)
-    for (const part of this.writableParts) part.map(mapper)
+    for (let part = this.firstReadable; part !== undefined; part = part.next) part.map(mapper)
+    for (let part = this.firstWritable; part !== undefined; part = part.next) part.map(mapper)
   }
 
-  /** @internal */
+  /** As `map`, but waits; never rejects. @internal */
   async mapAsync(mapper: GuestMapper): Promise<void> {
-    await Promise.all([
-      ...this.readableParts.map((part) => part.mapAsync(mapper)),
-      ...this.writableParts.map((part) => part.mapAsync(mapper)),
-    ])
+    await Promise.all(this.parts().map((part) => part.mapAsync(mapper)))
   }
 
-  /** Makes every buffer over `limit` bytes unusable, when the chain as a whole is. @internal */
+  /** Makes every buffer over `small` unusable, when the whole chain is over `limit`. @internal */
   refuseOver(limit: number, small: number): void {
     const total = this.readableLength + this.writableLength
     if (total <= limit) return
     const cause = new RangeError(`the request has ${total} bytes, the device takes ${limit}`)
-    for (const part of [...this.readableParts, ...this.writableParts]) {
+    for (const part of this.parts()) {
       if (part.length > small) part.refuse(cause)
     }
   }
@@ -122,9 +145,20 @@ export class DescriptorChain {
   close(mapper: GuestMapper, keep: boolean): Error | undefined {
     this.live = false
     let failed: Error | undefined
-    for (const part of this.readableParts) failed = part.release(mapper, keep) ?? failed
-    for (const part of this.writableParts) failed = part.release(mapper, keep) ?? failed
+    for (let part = this.firstReadable; part !== undefined; part = part.next) {
+      failed = part.release(mapper, keep) ?? failed
+    }
+    for (let part = this.firstWritable; part !== undefined; part = part.next) {
+      failed = part.release(mapper, keep) ?? failed
+    }
     return failed
+  }
+
+  private parts(): BufferPart[] {
+    const parts: BufferPart[] = []
+    for (let part = this.firstReadable; part !== undefined; part = part.next) parts.push(part)
+    for (let part = this.firstWritable; part !== undefined; part = part.next) parts.push(part)
+    return parts
   }
 
   private checkedLength(offset: number, length: number, available: number): number {
@@ -138,12 +172,11 @@ export class DescriptorChain {
   }
 }
 
-function gather(parts: readonly BufferPart[], offset: number, length: number): Uint8Array[] {
+function gather(first: BufferPart | undefined, offset: number, length: number): Uint8Array[] {
   const buffers: Uint8Array[] = []
   let skip = offset
   let left = length
-  for (const part of parts) {
-    if (left === 0) break
+  for (let part = first; part !== undefined && left > 0; part = part.next) {
     if (skip >= part.length) {
       skip -= part.length
       continue

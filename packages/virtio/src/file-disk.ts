@@ -4,6 +4,7 @@ import { VIRTIO_BLK_ID_SIZE, VIRTIO_BLK_SECTOR_SIZE } from './block-protocol.ts'
 import { type Disk, DiskError, type DiskReason } from './disk.ts'
 import { codeOf, messageOf } from './internal/error-parts.ts'
 import { type FileCalls, fileCalls, type Transferred } from './internal/file-calls.ts'
+import { QUICK_BYTES, QuickReads } from './internal/quick-reads.ts'
 
 /** How a file is opened as a disk. */
 export interface FileDiskOptions {
@@ -18,6 +19,12 @@ export interface FileDiskOptions {
   readonly deallocate?:
     | ((descriptor: number, position: number, length: number) => void | Promise<void>)
     | undefined
+  /**
+   * Whether reads up to 32 KiB may be made on the calling thread while they turn out quick, that is
+   * from the page cache; by default true. A file on a medium that may hang, as a network file system,
+   * is better off without: a read that hangs holds up the process.
+   */
+  readonly quickReads?: boolean | undefined
   /** @internal */
   readonly calls?: FileCalls | undefined
 }
@@ -49,6 +56,7 @@ export class FileDisk implements Disk {
   private readonly descriptor: number
   private readonly deallocate: FileDiskOptions['deallocate']
   private readonly calls: FileCalls
+  private readonly quick: QuickReads | undefined
   private failed: DiskError | undefined
   private closed = false
   private pending = 0
@@ -95,6 +103,7 @@ export class FileDisk implements Disk {
     this.identity = options.identity ?? identityOf(path)
     this.deallocate = options.deallocate
     this.calls = options.calls ?? fileCalls
+    this.quick = options.quickReads === false ? undefined : new QuickReads()
     if (this.deallocate !== undefined) {
       this.discard = (position, length) => this.release(position, length)
     }
@@ -175,10 +184,24 @@ export class FileDisk implements Disk {
     const refusal = this.refusal(position, left, write)
     if (refusal !== undefined) return Promise.reject(refusal)
     if (left === 0) return Promise.resolve()
+    const quick = write || left > QUICK_BYTES ? undefined : this.quick
+    const turn = quick?.nextTurn()
+    if (turn !== undefined) return turn.then(() => this.transfer(buffers, position, write))
+    let rest = buffers
+    let at = position
+    try {
+      const count = quick?.attempt(() => this.calls.readNow(this.descriptor, buffers, position))
+      if (count === left) return Promise.resolve()
+      if (count !== undefined && count > 0) {
+        rest = behind(buffers, count)
+        at += count
+        left -= count
+      }
+    } catch (error) {
+      return Promise.reject(diskError(this.path, 'read', error))
+    }
     const call = write ? this.calls.write : this.calls.read
     return this.pended((settle) => {
-      let rest = buffers
-      let at = position
       const done: Transferred = (error, count) => {
         if (error !== null) settle(diskError(this.path, write ? 'written' : 'read', error))
         else if (count === left) settle()

@@ -40,7 +40,12 @@ function counting(length: number): Uint8Array {
 function failing(errno: string, ...names: (keyof FileCalls)[]): FileCalls {
   const error = Object.assign(new Error(`${errno}: as the test wants`), { code: errno })
   const calls = { ...fileCalls }
-  if (names.includes('read')) calls.read = (_1, _2, _3, done) => done(error, 0)
+  if (names.includes('read')) {
+    calls.read = (_1, _2, _3, done) => done(error, 0)
+    calls.readNow = () => {
+      throw error
+    }
+  }
   if (names.includes('write')) calls.write = (_1, _2, _3, done) => done(error, 0)
   if (names.includes('sync')) calls.sync = (_1, done) => done(error)
   if (names.includes('size')) calls.size = (_1, done) => done(error, 0)
@@ -57,9 +62,28 @@ function short(limit: number, counts: { calls: number }): FileCalls {
     ...fileCalls,
     read: (descriptor, buffers, position, done) =>
       fileCalls.read(descriptor, first(buffers), position, done),
+    readNow: (descriptor, buffers, position) =>
+      fileCalls.readNow(descriptor, first(buffers), position),
     write: (descriptor, buffers, position, done) =>
       fileCalls.write(descriptor, first(buffers), position, done),
   }
+}
+
+/** The system calls, counted. */
+function counted(): { calls: FileCalls; counts: { quick: number; pooled: number } } {
+  const counts = { quick: 0, pooled: 0 }
+  const calls: FileCalls = {
+    ...fileCalls,
+    readNow: (...args) => {
+      counts.quick += 1
+      return fileCalls.readNow(...args)
+    },
+    read: (...args) => {
+      counts.pooled += 1
+      fileCalls.read(...args)
+    },
+  }
+  return { calls, counts }
 }
 
 describe('opening', () => {
@@ -133,9 +157,9 @@ describe('opening', () => {
   })
 })
 
-describe('reading and writing', () => {
+describe.each([true, false])('reading and writing, with quick reads %s', (quickReads) => {
   test('one buffer and many, at any sector', async () => {
-    const disk = await open(file('disk.img', counting(8192)))
+    const disk = await open(file('disk.img', counting(8192)), { quickReads })
     const one = new Uint8Array(512)
     await disk.read([one], 512)
     expect(one).toEqual(counting(8192).subarray(512, 1024))
@@ -151,14 +175,16 @@ describe('reading and writing', () => {
   })
 
   test('nothing to transfer is no call', async () => {
-    const disk = await open(file('disk.img', counting(512)), { calls: failing('EIO', 'read') })
+    const calls = failing('EIO', 'read')
+    const disk = await open(file('disk.img', counting(512)), { calls, quickReads })
     await disk.read([], 512)
     await expect(disk.read([new Uint8Array(512)], 0)).rejects.toMatchObject({ reason: 'io' })
   })
 
   test.each([1, 7, 512, 700])('calls that transfer up to %i bytes are completed', async (limit) => {
     const counts = { calls: 0 }
-    const disk = await open(file('disk.img', counting(4096)), { calls: short(limit, counts) })
+    const calls = short(limit, counts)
+    const disk = await open(file('disk.img', counting(4096)), { calls, quickReads })
     const buffers = [new Uint8Array(500), new Uint8Array(1), new Uint8Array(523)]
     await disk.read(buffers, 1024)
     expect(Buffer.concat(buffers)).toEqual(Buffer.from(counting(4096).subarray(1024, 2048)))
@@ -175,7 +201,7 @@ describe('reading and writing', () => {
   })
 
   test('more buffers than one system call takes', async () => {
-    const disk = await open(file('disk.img', counting(2048)))
+    const disk = await open(file('disk.img', counting(2048)), { quickReads })
     const buffers = Array.from({ length: 2048 }, () => new Uint8Array(1))
     await disk.read(buffers, 0)
     expect(Buffer.concat(buffers)).toEqual(Buffer.from(counting(2048)))
@@ -184,7 +210,7 @@ describe('reading and writing', () => {
   })
 
   test('requests over the end are refused', async () => {
-    const disk = await open(file('disk.img', counting(1024)))
+    const disk = await open(file('disk.img', counting(1024)), { quickReads })
     for (const position of [-512, 1024, 2 ** 53]) {
       await expect(disk.read([new Uint8Array(512)], position)).rejects.toMatchObject({
         reason: 'range',
@@ -220,6 +246,31 @@ describe('reading and writing', () => {
     const disk = await open(file('disk.img', counting(512)), { calls })
     await disk.flush()
     expect(syncs).toBe(1)
+  })
+})
+
+describe('quick reads', () => {
+  test('are for up to 32 KiB, and only where they are wanted', async () => {
+    const { calls, counts } = counted()
+    const path = file('disk.img', counting(65_536))
+    const disk = await open(path, { calls })
+    await disk.read([new Uint8Array(32_768)], 0)
+    expect(counts).toEqual({ quick: 1, pooled: 0 })
+    await disk.read([new Uint8Array(32_768), new Uint8Array(512)], 0)
+    expect(counts).toEqual({ quick: 1, pooled: 1 })
+    const patient = await open(path, { calls, quickReads: false })
+    await patient.read([new Uint8Array(512)], 0)
+    expect(counts).toEqual({ quick: 1, pooled: 2 })
+  })
+
+  test('leave the event loop its turns: no more than 256 of them in one', async () => {
+    const { calls, counts } = counted()
+    const disk = await open(file('disk.img', counting(512)), { calls })
+    const buffer = new Uint8Array(512)
+    const reads = Array.from({ length: 600 }, () => disk.read([buffer], 0))
+    expect(counts.quick).toBeLessThanOrEqual(256)
+    await Promise.all(reads)
+    expect(counts.quick + counts.pooled).toBe(600)
   })
 })
 
@@ -333,7 +384,7 @@ describe('closing', () => {
         finish = () => fileCalls.read(descriptor, buffers, position, done)
       },
     }
-    const disk = await open(file('disk.img', counting(512)), { calls })
+    const disk = await open(file('disk.img', counting(512)), { calls, quickReads: false })
     const buffer = new Uint8Array(512)
     const reading = disk.read([buffer], 0)
     const closing = disk.close()

@@ -243,6 +243,7 @@ describe('what a driver may not do with a queue', () => {
     }
     machine.offer(queue, 0)
     machine.notify(queue)
+    expect(machine.transport.fault?.message).toContain('is a loop in a table of 4')
     expect(outcome(machine)).toEqual(refused('chain-length'))
   })
 

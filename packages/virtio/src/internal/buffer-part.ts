@@ -1,21 +1,31 @@
+import { ReleasedError } from '@xmc/core/errors'
 import { GuestBufferError } from '../errors.ts'
 import type { GuestRange } from '../guest-memory.ts'
 import { isPagedOut } from './error-parts.ts'
 import { COPY_LIMIT, type GuestMapper } from './guest-mapper.ts'
 
-/** One buffer of a chain: what a descriptor said, and the host memory behind it. */
+/**
+ * One buffer of a chain: what a descriptor said, and the host memory behind it.
+ *
+ * Nearly every buffer is one piece, a range or a copy; that piece is held without a list, since the
+ * lists of three buffers cost as much as the rest of a request.
+ */
 export class BufferPart {
   readonly queue: number
   readonly page: number
   readonly offset: number
   readonly length: number
   readonly writable: boolean
+  /** The buffer behind this one. */
+  next: BufferPart | undefined = undefined
 
-  private readonly ranges: GuestRange[] = []
-  private readonly buffers: Uint8Array[] = []
+  private first: Uint8Array | undefined = undefined
+  /** The range of the first piece; undefined for a copy. */
+  private range: GuestRange | undefined = undefined
+  /** Ranges of the pieces behind the first. */
+  private more: GuestRange[] | undefined = undefined
   private mappedLength = 0
-  private copy: Uint8Array | undefined
-  private failure: GuestBufferError | undefined
+  private failure: GuestBufferError | undefined = undefined
   // The bytes that the device was given to write, from the first to behind the last.
   private writtenFrom: number
   private writtenTo = 0
@@ -37,12 +47,12 @@ export class BufferPart {
   /**
    * Maps the whole part, or notes why it cannot be.
    *
-   * @throws only what `isPagedOut` knows; `mapAsync` goes on from there
+   * @throws only what `isPagedOut` knows
    */
   map(mapper: GuestMapper): void {
     if (this.failure !== undefined) return
     try {
-      if (this.bounce(mapper)) return
+      if (this.copy(mapper)) return
       while (this.mappedLength < this.length) {
         const start = this.offset + this.mappedLength
         this.add(
@@ -60,10 +70,11 @@ export class BufferPart {
     }
   }
 
+  /** As `map`, but waits; never rejects. */
   async mapAsync(mapper: GuestMapper): Promise<void> {
     if (this.failure !== undefined) return
     try {
-      if (this.mappedLength === 0 && this.bounceIfResident(mapper)) return
+      if (this.copyResident(mapper)) return
       while (this.mappedLength < this.length) {
         const start = this.offset + this.mappedLength
         this.add(
@@ -83,23 +94,50 @@ export class BufferPart {
 
   /** Adds the host memory of `length` bytes from `start` on to `into`; both lie in the part. */
   collect(start: number, length: number, into: Uint8Array[]): void {
-    if (this.failure !== undefined) throw this.failure
-    if (this.writable) {
-      this.writtenFrom = Math.min(this.writtenFrom, start)
-      this.writtenTo = Math.max(this.writtenTo, start + length)
+    const first = this.use(start, length)
+    if (this.more === undefined) {
+      into.push(length === first.length ? first : first.subarray(start, start + length))
+      return
     }
     let skip = start
     let left = length
-    for (const buffer of this.buffers) {
-      if (skip >= buffer.length) {
-        skip -= buffer.length
-        continue
-      }
-      const count = Math.min(buffer.length - skip, left)
-      into.push(count === buffer.length ? buffer : buffer.subarray(skip, skip + count))
-      skip = 0
-      left -= count
-      if (left === 0) return
+    for (const bytes of this.pieces()) {
+      const count = Math.min(bytes.length - skip, left)
+      if (count > 0) into.push(bytes.subarray(skip, skip + count))
+      skip = Math.max(0, skip - bytes.length)
+      left -= Math.max(0, count)
+    }
+  }
+
+  /** Copies `length` bytes from `start` on to `target`, from `at` on. */
+  copyOut(start: number, length: number, target: Uint8Array, at: number): void {
+    const first = this.use(start, length)
+    if (this.more === undefined) {
+      copyBytes(first, start, target, at, length)
+      return
+    }
+    const pieces: Uint8Array[] = []
+    this.collect(start, length, pieces)
+    let done = at
+    for (const piece of pieces) {
+      target.set(piece, done)
+      done += piece.length
+    }
+  }
+
+  /** Copies `length` bytes of `source`, from `at` on, into the part, from `start` on. */
+  copyIn(start: number, length: number, source: Uint8Array, at: number): void {
+    const first = this.use(start, length)
+    if (this.more === undefined) {
+      copyBytes(source, at, first, start, length)
+      return
+    }
+    const pieces: Uint8Array[] = []
+    this.collect(start, length, pieces)
+    let done = at
+    for (const piece of pieces) {
+      piece.set(source.subarray(done, done + piece.length))
+      done += piece.length
     }
   }
 
@@ -109,57 +147,100 @@ export class BufferPart {
    * @returns what failed first, if anything
    */
   release(mapper: GuestMapper, keep: boolean): Error | undefined {
+    const { first, range, more } = this
+    this.first = undefined
+    if (first === undefined) return undefined
     let failed: Error | undefined
-    if (this.copy !== undefined && keep && this.writtenTo > this.writtenFrom) {
-      const start = this.offset + this.writtenFrom
-      try {
-        mapper.write(
-          this.page + Math.floor(start / 4096),
-          start % 4096,
-          this.copy.subarray(this.writtenFrom, this.writtenTo),
-        )
-      } catch (error) {
-        failed = new GuestBufferError(this.queue, this, error)
-      }
+    try {
+      if (range !== undefined) mapper.release(range, this.writtenIn(0, first.length))
+      else if (keep && this.writtenTo > this.writtenFrom) this.writeBack(mapper, first)
+    } catch (error) {
+      failed = new GuestBufferError(this.queue, this, error)
     }
-    let start = 0
-    for (const range of this.ranges) {
-      const { length } = range.bytes
-      const accessed = this.writtenFrom < start + length ? this.writtenTo - start : 0
-      start += length
+    if (more === undefined) return failed
+    let start = first.length
+    for (const each of more) {
+      const { length } = each.bytes
       try {
-        mapper.release(range, Math.max(0, Math.min(accessed, length)))
+        mapper.release(each, this.writtenIn(start, length))
       } catch (error) {
         failed ??= new GuestBufferError(this.queue, this, error)
       }
+      start += length
     }
-    this.ranges.length = 0
-    this.buffers.length = 0
     return failed
   }
 
-  private bounceIfResident(mapper: GuestMapper): boolean {
+  /** The first piece, for an access to `length` bytes from `start` on. */
+  private use(start: number, length: number): Uint8Array {
+    if (this.failure !== undefined) throw this.failure
+    if (this.first === undefined) throw new ReleasedError(`queue ${this.queue}: a buffer`)
+    if (this.writable) {
+      if (start < this.writtenFrom) this.writtenFrom = start
+      if (start + length > this.writtenTo) this.writtenTo = start + length
+    }
+    return this.first
+  }
+
+  /** Bytes from the start of a piece on that were written, of the piece at `start`. */
+  private writtenIn(start: number, length: number): number {
+    if (this.writtenFrom >= start + length || this.writtenTo <= start) return 0
+    return Math.min(this.writtenTo - start, length)
+  }
+
+  private writeBack(mapper: GuestMapper, copy: Uint8Array): void {
+    const start = this.offset + this.writtenFrom
+    mapper.write(
+      this.page + Math.floor(start / 4096),
+      start % 4096,
+      copy.subarray(this.writtenFrom, this.writtenTo),
+    )
+  }
+
+  private copyResident(mapper: GuestMapper): boolean {
     try {
-      return this.bounce(mapper)
+      return this.copy(mapper)
     } catch (error) {
       if (isPagedOut(error)) return false
       throw error
     }
   }
 
-  private bounce(mapper: GuestMapper): boolean {
+  private copy(mapper: GuestMapper): boolean {
     if (!mapper.copies || this.length > COPY_LIMIT) return false
     const copy = new Uint8Array(this.length)
     if (!this.writable) mapper.read(this.page, this.offset, copy)
-    this.copy = copy
-    this.buffers.push(copy)
+    this.first = copy
     this.mappedLength = this.length
     return true
   }
 
   private add(range: GuestRange): void {
-    this.ranges.push(range)
-    this.buffers.push(range.bytes)
+    if (this.first === undefined) {
+      this.first = range.bytes
+      this.range = range
+    } else if (this.more === undefined) this.more = [range]
+    else this.more.push(range)
     this.mappedLength += range.bytes.length
   }
+
+  private pieces(): Uint8Array[] {
+    const rest = (this.more ?? []).map((range) => range.bytes)
+    return this.first === undefined ? rest : [this.first, ...rest]
+  }
+}
+
+/** Copies a few bytes without a view, which would cost more than they do. */
+function copyBytes(
+  source: Uint8Array,
+  from: number,
+  target: Uint8Array,
+  to: number,
+  length: number,
+): void {
+  if (length > 32) {
+    target.set(source.subarray(from, from + length), to)
+    return
+  }
+  for (let index = 0; index < length; index += 1) target[to + index] = source[from + index] ?? 0
 }

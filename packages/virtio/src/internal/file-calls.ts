@@ -7,6 +7,7 @@ export type Transferred = (error: NodeJS.ErrnoException | null, count: number) =
 export interface FileCalls {
   read: Transfer
   write: Transfer
+  readNow: (descriptor: number, buffers: readonly Uint8Array[], position: number) => number
   sync: (descriptor: number, done: (error: NodeJS.ErrnoException | null) => void) => void
   size: (descriptor: number, done: Transferred) => void
 }
@@ -37,6 +38,13 @@ export const fileCalls: FileCalls = {
     if (buffers.length === 1 && first !== undefined) {
       fs.write(descriptor, first, 0, Math.min(first.length, CALL_BYTES), position, done)
     } else fs.writev(descriptor, buffers, position, done)
+  },
+  readNow(descriptor, buffers, position) {
+    const [first] = buffers
+    if (buffers.length === 1 && first !== undefined) {
+      return fs.readSync(descriptor, first, 0, first.length, position)
+    }
+    return fs.readvSync(descriptor, buffers, position)
   },
   sync(descriptor, done) {
     fs.fdatasync(descriptor, done)
