@@ -42,9 +42,11 @@ await report('install', async () => {
 async function pack() {
   const tarballs = []
   for (const { folder } of packages) {
-    // pnpm and not npm: it replaces "workspace:" and "catalog:" by versions.
-    const packed = await must('pnpm', ['pack', '--json', '--pack-destination', temporary], folder)
-    tarballs.push(join(temporary, basename(JSON.parse(packed).filename)))
+    const packed = await must('npm', ['pack', '--json', '--pack-destination', temporary], folder)
+    /** @type {{ filename: string }[]} */
+    const [tarball] = JSON.parse(packed)
+    if (tarball === undefined) throw new Error(`npm pack made no tarball in ${folder}`)
+    tarballs.push(join(temporary, basename(tarball.filename)))
   }
   return tarballs
 }

@@ -5,7 +5,6 @@ import {
   checkOwner,
   type DmaMapping,
   type MappedLength,
-  type MappingOwner,
   RamMapping,
 } from './dma-mapping.ts'
 import { BounceBudgetError, NotRamError, ReadOnlyRegionError, ShortMappingError } from './errors.ts'
@@ -51,7 +50,7 @@ export const DEFAULT_BOUNCE_BUDGET = 4096
  * # Limits
  * One mapping has at most 2^31 − 1 bytes; a longer one that is asked for is cut. A space belongs to one thread.
  */
-export class AddressSpace extends SpaceAccess implements MappingOwner {
+export class AddressSpace extends SpaceAccess {
   /** @internal */
   live = 0
   private readonly bounce: BounceBudget

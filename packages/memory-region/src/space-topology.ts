@@ -3,7 +3,7 @@ import type { FlatRange } from './internal/flat-range.ts'
 import { FlatView } from './internal/flat-view.ts'
 import { type Flattened, flatten } from './internal/flatten.ts'
 import { checkPageAddress } from './internal/page.ts'
-import type { MemoryRegion, RegionObserver } from './memory-region.ts'
+import type { MemoryRegion } from './memory-region.ts'
 import type { MemorySection, SectionListener } from './memory-section.ts'
 import type { RamBacking } from './ram-backing.ts'
 
@@ -11,7 +11,7 @@ import type { RamBacking } from './ram-backing.ts'
  * The map of an address space: a root region, its flattened view, and who is told of changes. The
  * view is built anew after every change of a region that has a say in it, or once per transaction.
  */
-export class SpaceTopology implements RegionObserver {
+export class SpaceTopology {
   /** Name for messages and `mtree`. */
   readonly name: string
   /** The region that the space shows. */
