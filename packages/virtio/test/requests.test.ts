@@ -169,6 +169,19 @@ describe('releasing', () => {
     expect(machine.text(IN.at, 8)).toBe('___xy___')
   })
 
+  test('memory that allows no copies of some page is mapped there', () => {
+    const memory = new CopyingGuestMemory(64)
+    const machine = new Machine(new EchoDevice(), { memory })
+    const queue = machine.start(4)
+    memory.mapOnly = true
+    memory.log = []
+    machine.put(DATA, 'ping')
+    machine.send(queue, [OUT, IN])
+    expect(machine.text(IN.at, 4)).toBe('ping')
+    expect(memory.log).toEqual(['map 8+0 4 r', 'release 8+0 0', 'map 9+0 4 w', 'release 9+0 4'])
+    expect(machine.used(queue)).toEqual([{ id: 0, length: 4 }])
+  })
+
   test('S68 the bytes really written are told at release, S69 none where nothing was', () => {
     const memory = new GuestMemoryDouble(64)
     const machine = new Machine(

@@ -1,4 +1,5 @@
 import type { GuestMemory, GuestRange } from '../guest-memory.ts'
+import { isPagedOut } from './error-parts.ts'
 
 /** Buffers up to this many bytes are copied rather than mapped, where the memory can: a header, a status. */
 export const COPY_LIMIT = 64
@@ -29,20 +30,19 @@ export class GuestMapper {
     return this.checked(await this.memory.mapAsync(page, offset, length, write), length)
   }
 
-  /** Copies in, by `read` or through a mapping. */
+  /** Copies in, by `read` or, where that is not to be had, through mappings. */
   read(page: number, offset: number, target: Uint8Array): void {
-    if (this.memory.read !== undefined) {
-      this.memory.read(page, offset, target)
-      return
-    }
+    if (this.copies && attempt(() => this.memory.read?.(page, offset, target))) return
     let done = 0
     while (done < target.length) {
       const start = offset + done
-      done += this.copyOut(
-        this.map(page + Math.floor(start / 4096), start % 4096, target.length - done, false),
-        target,
-        done,
+      const range = this.map(
+        page + Math.floor(start / 4096),
+        start % 4096,
+        target.length - done,
+        false,
       )
+      done += this.copyOut(range, target, done)
     }
   }
 
@@ -65,9 +65,23 @@ export class GuestMapper {
     }
   }
 
-  /** Copies out by `write`, which is there when `copies` is true. */
+  /** Copies out, by `write` or, where that is not to be had, through mappings. */
   write(page: number, offset: number, source: Uint8Array): void {
-    this.memory.write?.(page, offset, source)
+    if (this.copies && attempt(() => this.memory.write?.(page, offset, source))) return
+    let done = 0
+    while (done < source.length) {
+      const start = offset + done
+      const range = this.map(
+        page + Math.floor(start / 4096),
+        start % 4096,
+        source.length - done,
+        true,
+      )
+      const { length } = range.bytes
+      range.bytes.set(source.subarray(done, done + length))
+      this.release(range, length)
+      done += length
+    }
   }
 
   release(range: GuestRange, accessed: number): void {
@@ -88,5 +102,19 @@ export class GuestMapper {
     if (got >= 1 && got <= length) return range
     this.release(range, 0)
     throw new RangeError(`the guest memory gave ${got} bytes where 1 to ${length} were asked for`)
+  }
+}
+
+/**
+ * Whether a copy succeeded. Where it did not, a mapping is tried, which may be allowed where copies
+ * are not, and whose error says more; a page that is paged out is waited for by others.
+ */
+function attempt(copy: () => void): boolean {
+  try {
+    copy()
+    return true
+  } catch (error) {
+    if (isPagedOut(error)) throw error
+    return false
   }
 }

@@ -102,6 +102,8 @@ export class GuestMemoryDouble implements GuestMemory {
 export class CopyingGuestMemory extends GuestMemoryDouble {
   /** Copies so far. */
   copies = 0
+  /** Whether copies are refused, as of grants that may be mapped only. */
+  mapOnly = false
 
   read(page: number, offset: number, target: Uint8Array): void {
     target.set(this.slice(page, offset, target.length, 'read'))
@@ -112,6 +114,7 @@ export class CopyingGuestMemory extends GuestMemoryDouble {
   }
 
   private slice(page: number, offset: number, length: number, kind: string): Uint8Array {
+    if (this.mapOnly) throw new MemoryFault('ERR_XMC_MAP_ONLY', page)
     const start = (page - this.firstPage) * PAGE + offset
     const last = page + Math.floor((offset + length - 1) / PAGE)
     for (let current = page; current <= last; current += 1) {
