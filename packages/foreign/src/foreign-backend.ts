@@ -14,6 +14,12 @@ import { type DomainId, domainId, type GuestFrame, guestFrame } from './guest-fr
 /** Binary logarithm of the bytes of a bucket, unless said otherwise: 1 MiB, 256 frames. */
 export const DEFAULT_BUCKET_SHIFT = 20
 
+/**
+ * Bytes of the window to open for a guest's foreign memory where nothing else is known: 4 GiB of
+ * address space, four times the default budget. `openWindow` takes less where that is refused.
+ */
+export const DEFAULT_WINDOW_BYTES: number = 2 ** 32
+
 /** What a {@link ForeignBackend} is made of. */
 export interface ForeignBackendOptions {
   /** The provider: the simulator or real Xen. */

@@ -3,6 +3,12 @@ import { GrantBackend, type GrantBackendOptions } from './grant-backend.ts'
 import type { GrantReference } from './grant-reference.ts'
 
 /**
+ * Bytes of the window to open for a guest's grants where nothing else is known: 256 MiB of address
+ * space, 65,536 references at once.
+ */
+export const DEFAULT_WINDOW_BYTES: number = 2 ** 28
+
+/**
  * Grants that stay mapped when nobody has locked them. Only for a front end that negotiated it: any
  * other takes a grant that is still mapped after its transfer for a fault of the device, and
  * Linux then refuses that device for ever.
