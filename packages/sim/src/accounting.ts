@@ -1,4 +1,5 @@
 import { isPageList, type Pages, type TargetWindow, type WindowPage } from '@xmc/core'
+import { describeFailedPage, type FailedPageReport } from './failed-page.ts'
 import type { FaultSite } from './faults.ts'
 import type { GrantTables, PinnedGrantEntry } from './grant-table.ts'
 import type { DomainId } from './identifiers.ts'
@@ -90,6 +91,7 @@ export interface AccountingSources {
   readonly grantTables: GrantTables
   eventChannels(): Iterable<EventChannelReport>
   ioreqServers(): Iterable<IoreqServerReport>
+  touchedPages(): Iterable<FailedPageReport>
 }
 
 /** What the accounting keeps besides counts. */
@@ -136,6 +138,14 @@ export class Accounting {
     return [...this.#sources.ioreqServers()]
   }
 
+  /**
+   * Every page that failed to map and was stored to, since the hypervisor was made: those that a call
+   * found, and those that are touched now. On real Xen there is no process left to ask.
+   */
+  touchedPages(): FailedPageReport[] {
+    return [...this.#sources.touchedPages()]
+  }
+
   /** Sums over everything live, and the number of calls so far. */
   totals(): Totals {
     let mappedPages = 0
@@ -152,8 +162,8 @@ export class Accounting {
   }
 
   /**
-   * One line for everything that is still mapped, pinned, bound or registered, with who made it;
-   * empty when nothing is. A test that expects nothing compares with `[]`, and a failure says what is left.
+   * One line for everything that is still mapped, pinned, bound or registered, with who made it, and for
+   * every failed page that was stored to; empty when nothing is. A test that expects nothing compares with `[]`, and a failure says what is left.
    */
   leftovers(): string[] {
     return [
@@ -165,6 +175,10 @@ export class Accounting {
       ),
       ...this.ioreqServers().map(
         ({ domain, id, description }) => `ioreq server: ${id} of domain ${domain}, ${description}`,
+      ),
+      ...this.touchedPages().map(
+        (page) =>
+          `touched page: ${describeFailedPage(page)} by domain ${page.mapper} through ${page.device}`,
       ),
     ]
   }

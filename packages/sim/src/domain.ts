@@ -165,18 +165,23 @@ export class Domain implements MappedDomain {
    * is `dying` until the last one goes.
    *
    * @throws RefusedError `ERR_XMC_REFUSED` for the control domain
+   * @throws FailedPageTouchedError `ERR_XMC_FAILED_PAGE_TOUCHED` when the close of its devices does; it is
+   * destroyed all the same
    */
   destroy(): void {
     if (this.isDying) return
     this.#requireGuest('destroyed')
     const wasRunning = this.#state === 'running'
     this.#state = 'dying'
-    this.#host.dismantle(this)
-    this.ioreq.removeDomain()
-    this.memory.close()
-    this.#remove(0, FRAME_LIMIT)
-    this.#bury()
-    if (wasRunning) this.#announce('destroyed')
+    try {
+      this.#host.dismantle(this)
+    } finally {
+      this.ioreq.removeDomain()
+      this.memory.close()
+      this.#remove(0, FRAME_LIMIT)
+      this.#bury()
+      if (wasRunning) this.#announce('destroyed')
+    }
   }
 
   /**

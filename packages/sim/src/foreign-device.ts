@@ -11,7 +11,7 @@ import {
 } from '@xmc/core'
 import type { MappingReport } from './accounting.ts'
 import type { InjectedFault } from './faults.ts'
-import type { DomainId, GuestFrame } from './identifiers.ts'
+import { type DomainId, type GuestFrame, guestFrame } from './identifiers.ts'
 import type { MappedDomain, Parts } from './internal/parts.ts'
 import {
   checkTarget,
@@ -87,6 +87,8 @@ export class ForeignDevice {
    * the errno of the first bad frame when there is no `errors`; `EINVAL` for no frames, or (nothing is
    * changed then) for a target that covers a part of a mapping. After any other error anonymous pages are
    * in the target
+   * @throws FailedPageTouchedError `ERR_XMC_FAILED_PAGE_TOUCHED` when somebody stored to a page of the target
+   * that an earlier map said has failed
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a target outside the window, or `errors` too short
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
@@ -124,12 +126,16 @@ export class ForeignDevice {
    *
    * @throws SystemCallError `ERR_XMC_SYSTEM_CALL`: `EINVAL` for a range that covers a part of a mapping, or
    * no pages; nothing is changed
+   * @throws FailedPageTouchedError `ERR_XMC_FAILED_PAGE_TOUCHED` when somebody stored to a page of the range
+   * that failed to map; everything is removed all the same
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a range outside the window
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
   unmap(window: TargetWindow, windowPage: WindowPage, pageCount: number): void {
     this.#requireOpen()
     checkTarget(window, windowPage, pageCount)
+    const { failedPages } = this.#parts
+    const touched = failedPages.touchedIn(window, windowPage, pageCount)
     const call = { device: this.name, pageCount, windowPage }
     portCall(this.#parts, { site: 'foreign.unmap', ...call }, (fault) => {
       if (fault !== undefined) throw injectedError('munmap', fault)
@@ -137,18 +143,27 @@ export class ForeignDevice {
       const covered = this.#coveredBy('munmap', window, windowPage, pageCount)
       resetPages(this.#parts, window, windowPage, pageCount)
       for (const mapping of covered) this.#forget(mapping)
+      failedPages.forget(window, windowPage, pageCount)
       return 0
     })
+    failedPages.found(touched)
   }
 
-  /** Removes every mapping and refuses further calls. A second call does nothing. */
+  /**
+   * Removes every mapping and refuses further calls. A second call does nothing.
+   *
+   * @throws FailedPageTouchedError `ERR_XMC_FAILED_PAGE_TOUCHED` when somebody stored to a page that failed to
+   * map; the device is closed all the same
+   */
   close(): void {
     this.#closed = true
     this.#parts.devices.delete(this)
+    const touched = this.#parts.failedPages.takeAll(this)
     for (const mapping of this.#mappings.all()) {
       resetUnlessClosed(mapping)
       this.#forget(mapping)
     }
+    this.#parts.failedPages.found(touched)
   }
 
   /** The same as {@link ForeignDevice.close}. */
@@ -170,6 +185,7 @@ export class ForeignDevice {
     if (pageCount < 1) throw new SystemCallError('foreign map', EINVAL, 'no frames')
     const covered = this.#coveredBy('foreign map', window, windowPage, pageCount)
     try {
+      this.#parts.failedPages.settle(window, windowPage, pageCount)
       if (fault !== undefined && fault.pages === undefined)
         throw injectedError('foreign map', fault)
       const machines = new Float64Array(pageCount).fill(-1)
@@ -201,6 +217,7 @@ export class ForeignDevice {
         })
         this.#mappings.add({ window, windowPage, pageCount, domain, hold, report }, machines)
       }
+      if (failed > 0) this.#noteFailed(request, errors, pageCount)
       return failed
     } catch (error) {
       for (const mapping of covered) this.#forget(mapping)
@@ -235,9 +252,20 @@ export class ForeignDevice {
     return [...covered.keys()]
   }
 
+  #noteFailed(request: ForeignMapRequest, errors: Int32Array, pageCount: number): void {
+    const { domain, frames, window, windowPage } = request
+    for (let i = 0; i < pageCount; i++) {
+      const frame = isPageList(frames) ? frames[i] : guestFrame(frames.first + i)
+      const errno = errors[i] ?? 0
+      if (errno === 0 || frame === undefined) continue
+      this.#parts.failedPages.add(window, windowPage + i, { device: this, domain, frame, errno })
+    }
+  }
+
   /** Takes back an attempt that is going to be repeated. */
   #drop(window: TargetWindow, windowPage: WindowPage, pageCount: number): void {
     const covered = this.#coveredBy('munmap', window, windowPage, pageCount)
+    this.#parts.failedPages.forget(window, windowPage, pageCount)
     window.reset(windowPage, pageCount)
     for (const mapping of covered) this.#forget(mapping)
   }

@@ -87,6 +87,8 @@ export class GrantDevice {
    * @throws SystemCallError `ERR_XMC_SYSTEM_CALL`: `EINVAL` for no references or more than 65,536, and for
    * every refusal of Xen's, without saying which or why; `EAGAIN` when nothing else is wrong than a
    * page that is paged out
+   * @throws FailedPageTouchedError `ERR_XMC_FAILED_PAGE_TOUCHED` when somebody stored to a page of the target
+   * that a foreign map said has failed
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a target outside the window
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
@@ -240,6 +242,7 @@ export class GrantDevice {
     const machines = new Float64Array(pageCount)
     const pins: PinnedPage[] = []
     try {
+      this.#parts.failedPages.settle(window, windowPage, pageCount)
       if (fault !== undefined) throw injectedError('grant map', fault)
       if (pageCount > MAXIMUM_REFERENCES) throw refusedMap(request, EINVAL)
       this.#pin(request, machines, pins)

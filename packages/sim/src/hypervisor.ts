@@ -4,11 +4,14 @@ import { ClosedError, InvalidArgumentError, PAGE_SIZE, SystemCallError } from '@
 import { Accounting, type EventChannelReport, type IoreqServerReport } from './accounting.ts'
 import { Domain } from './domain.ts'
 import type { EventChannels } from './event-channels.ts'
+import type { FailedPageTouched } from './failed-page.ts'
 import { Faults, seed32 } from './faults.ts'
 import { ForeignDevice } from './foreign-device.ts'
 import { GrantDevice } from './grant-device.ts'
 import { GrantTables } from './grant-table.ts'
 import { type DomainId, domainId } from './identifiers.ts'
+import { closeDevices } from './internal/close-devices.ts'
+import { FailedPages } from './internal/failed-pages.ts'
 import {
   GuardedEventChannels,
   GuardedInterruptLines,
@@ -51,6 +54,12 @@ export interface HypervisorOptions {
   readonly recordStacks?: boolean | undefined
   /** Whether `accounting.log` keeps every call at a port. Default false. */
   readonly recordCalls?: boolean | undefined
+  /**
+   * What happens when a store to a page that failed to map is found: at the unmap of the page, at a map over
+   * it, and at the close of its device. It is recorded in `accounting`, and unless this says `record`,
+   * that call throws. Default `throw`.
+   */
+  readonly onFailedPageTouched?: FailedPageTouched | undefined
   /** Is told what an event or interrupt handler threw. Default: a warning of the process. */
   readonly onHandlerError?: HandlerErrorListener | undefined
 }
@@ -129,11 +138,13 @@ export class Hypervisor {
         ...(maximumMaptrackFrames !== undefined && { maximumMaptrackFrames }),
       },
     )
+    const failedPages = new FailedPages(options.onFailedPageTouched ?? 'throw')
     this.accounting = new Accounting(
       {
         grantTables: this.grantTables,
         eventChannels: () => this.#eventChannelReports(),
         ioreqServers: () => this.#ioreqServerReports(),
+        touchedPages: () => failedPages.touched(),
       },
       options,
     )
@@ -150,6 +161,7 @@ export class Hypervisor {
       grantTables: this.grantTables,
       faults: this.faults,
       accounting: this.accounting,
+      failedPages,
       pagingRetry,
       devices: new Set<OpenDevice>(),
       domain: (id) => this.#find(id),
@@ -237,17 +249,23 @@ export class Hypervisor {
 
   /**
    * Closes every device, ends every domain and closes the memory file. A second call does nothing.
+   *
+   * @throws FailedPageTouchedError `ERR_XMC_FAILED_PAGE_TOUCHED` when a device's close does; everything is
+   * closed all the same
    */
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    for (const device of this.#parts.devices) device.close()
-    for (const domain of this.domains) {
-      domain.ioreq.removeDomain()
-      this.#forgetServices(domain.id)
-      domain.memory.close()
+    try {
+      closeDevices([...this.#parts.devices])
+    } finally {
+      for (const domain of this.domains) {
+        domain.ioreq.removeDomain()
+        this.#forgetServices(domain.id)
+        domain.memory.close()
+      }
+      this.#machine.close()
     }
-    this.#machine.close()
   }
 
   /** The same as {@link Hypervisor.close}. */
@@ -313,8 +331,11 @@ export class Hypervisor {
   }
 
   #dismantle(domain: Domain): void {
-    for (const device of this.#parts.devices) if (device.caller === domain.id) device.close()
-    this.#forgetServices(domain.id)
+    try {
+      closeDevices([...this.#parts.devices].filter(({ caller }) => caller === domain.id))
+    } finally {
+      this.#forgetServices(domain.id)
+    }
   }
 
   #forgetServices(id: DomainId): void {

@@ -13,6 +13,11 @@ export type { DomainGrants, GrantTo } from './domain-grants.ts'
 export { type DomainMemory, GuestAddressError } from './domain-memory.ts'
 export * from './event-channels.ts'
 export {
+  type FailedPageReport,
+  type FailedPageTouched,
+  FailedPageTouchedError,
+} from './failed-page.ts'
+export {
   type ErrnoName,
   FAULT_SITES,
   type FaultOptions,

@@ -4,6 +4,7 @@ import type { GrantTables } from '../grant-table.ts'
 import type { DomainId } from '../identifiers.ts'
 import type { Hold, MachineMemory } from '../machine-memory.ts'
 import type { PhysicalToMachine } from '../p2m.ts'
+import type { FailedPages } from './failed-pages.ts'
 import type { Range } from './ranges.ts'
 
 /** How the asynchronous maps wait for pages that are paged out. */
@@ -40,6 +41,7 @@ export interface Parts {
   readonly grantTables: GrantTables
   readonly faults: Faults
   readonly accounting: Accounting
+  readonly failedPages: FailedPages
   readonly pagingRetry: PagingRetry
   /** Every open device, so that the death of its domain closes it. */
   readonly devices: Set<OpenDevice>
