@@ -125,7 +125,7 @@ export class Board {
    */
   async reset(): Promise<void> {
     for (const transport of this.transports) transport.write(VIRTIO_MMIO_STATUS, 0, 4)
-    await Promise.all(this.transports.map((transport) => transport.drained()))
+    await drained(this.transports)
     await this.memory.invalidate()
   }
 
@@ -181,8 +181,7 @@ export class Board {
   /** A processor must not go on after a reset while requests of before can still reach its memory. */
   #settle(): Promise<void> | undefined {
     const draining = this.transports.filter((transport) => transport.draining)
-    if (draining.length === 0) return undefined
-    return Promise.all(draining.map((transport) => transport.drained())).then(() => {})
+    return draining.length === 0 ? undefined : drained(draining)
   }
 
   #fault(cause: unknown, slot?: number): void {
@@ -190,6 +189,10 @@ export class Board {
     const error = cause instanceof Error ? cause : new Error(String(cause))
     this.configuration.onFault({ slot, error })
   }
+}
+
+async function drained(transports: readonly MmioTransport[]): Promise<void> {
+  await Promise.all(transports.map((transport) => transport.drained()))
 }
 
 /** The registers of a slot, with 8-byte accesses made of two of 4. */

@@ -72,9 +72,9 @@ export class DomainEndedError extends XmcError {
   }
 }
 
-/** `ERR_XMC_DIGEST_MISMATCH`: the guest did not get the bytes that the file has. */
+/** `ERR_XMC_DIGEST_MISMATCH`: the bytes that the guest moved are not those of the file. */
 export class DigestMismatchError extends XmcError {
-  /** SHA-256 that the guest computed, in hexadecimal. */
+  /** SHA-256 of what the guest moved, in hexadecimal. */
   readonly guestSha256: string
   /** SHA-256 of the file by itself. */
   readonly hostSha256: string
@@ -82,8 +82,8 @@ export class DigestMismatchError extends XmcError {
   constructor(path: string, guestSha256: string, hostSha256: string) {
     super(
       'ERR_XMC_DIGEST_MISMATCH',
-      `${path}: the guest read SHA-256 ${guestSha256}, the file has ${hostSha256}: ` +
-        'see whether somebody writes to the file, and run again with --verify for the place',
+      `${path}: what the guest moved has SHA-256 ${guestSha256}, the file has ${hostSha256}: ` +
+        'see whether somebody else writes to the file',
     )
     this.guestSha256 = guestSha256
     this.hostSha256 = hostSha256

@@ -2,11 +2,22 @@ export * from './address-map.ts'
 export * from './board.ts'
 export * from './board-memory.ts'
 export * from './configuration.ts'
+export * from './copy.ts'
 export * from './errors.ts'
 export * from './guest/copy-disk.ts'
+export { MISBEHAVIOURS, type Misbehaviour } from './guest/misbehaviour.ts'
 export * from './guest/read-disk.ts'
 export * from './guest/simulated-guest.ts'
 export { DEFAULT_BLOCK_BYTES, DEFAULT_IN_FLIGHT, type TransferOptions } from './guest/transfer.ts'
 export * from './hypervisor.ts'
 export type { DispatcherStatistics } from './ioreq-dispatcher.ts'
+export type {
+  CacheSummary,
+  DiskOpener,
+  JobOptions,
+  MachineSummary,
+  OpenDisk,
+} from './job.ts'
+export * from './machine.ts'
 export * from './providers/sim-hypervisor.ts'
+export * from './serve.ts'

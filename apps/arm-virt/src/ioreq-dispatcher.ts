@@ -1,11 +1,6 @@
 import type { AddressSpace } from '@xmc/memory-region'
 import type { EventChannel, IoreqServer } from './hypervisor.ts'
-import {
-  type IoRequest,
-  IOREQ_TYPE_COPY,
-  IOREQ_TYPE_INVALIDATE,
-  IoreqPage,
-} from './ioreq-page.ts'
+import { IOREQ_TYPE_COPY, IOREQ_TYPE_INVALIDATE, type IoRequest, IoreqPage } from './ioreq-page.ts'
 
 /** What a dispatcher needs of the board. None of the calls throws. */
 export interface DispatcherHost {

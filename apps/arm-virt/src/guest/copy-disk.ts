@@ -72,7 +72,7 @@ class CopyWork {
         await this.#source.read(sector, segment)
         await this.#target.write(sector, segment)
         this.#done += blockLength(plan, block)
-        this.#options.onProgress?.(this.#done)
+        this.#options.onProgress?.(this.#done, plan.bytes)
       }
     } catch (error) {
       this.#failure ??= { error }

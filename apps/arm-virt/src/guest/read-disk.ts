@@ -78,7 +78,7 @@ async function inOrder(
       const position = block * plan.blockBytes
       await take(position, buffers[slot]?.bytes.subarray(0, length) ?? new Uint8Array())
       request(block + buffers.length)
-      onProgress?.(position + length)
+      onProgress?.(position + length, plan.bytes)
     }
   } finally {
     await Promise.all(pending)

@@ -5,21 +5,21 @@ const SECTOR_BYTES = 512
 
 /** How a guest moves the contents of a disk. */
 export interface TransferOptions {
-  /** Bytes of a request, a multiple of 512; 256 KiB by default. */
+  /** Bytes of a request, a multiple of 512; 1 MiB by default. */
   readonly blockBytes?: number | undefined
-  /** Requests under way at a time; 32 by default. */
+  /** Requests under way at a time; 16 by default. */
   readonly inFlight?: number | undefined
   /** Ends the work when it aborts: requests that are under way are waited for, and its reason is thrown. */
   readonly signal?: AbortSignal | undefined
-  /** Is told how many bytes are done, whenever some more are. */
-  readonly onProgress?: ((bytes: number) => void) | undefined
+  /** Is told how many bytes of how many are done, whenever some more are. */
+  readonly onProgress?: ((bytes: number, total: number) => void) | undefined
 }
 
 /** Bytes of a request where nothing is said. */
-export const DEFAULT_BLOCK_BYTES: number = 256 * 1024
+export const DEFAULT_BLOCK_BYTES: number = 2 ** 20
 
 /** Requests under way where nothing is said. */
-export const DEFAULT_IN_FLIGHT = 32
+export const DEFAULT_IN_FLIGHT = 16
 
 /** Most bytes of a request: what a block device of this package takes in one segment. */
 const MAXIMUM_BLOCK_BYTES = 2 ** 20

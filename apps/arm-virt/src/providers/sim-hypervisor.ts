@@ -2,7 +2,7 @@ import { SystemCallError } from '@xmc/core'
 import { type DomainId, domainId, type ForeignMemory } from '@xmc/foreign'
 import type { GrantTable } from '@xmc/grants'
 import type { RamBank } from '@xmc/memory-region'
-import { type Domain, Hypervisor as Simulator, type IoreqServer as SimulatedServer } from '@xmc/sim'
+import { type Domain, type IoreqServer as SimulatedServer, Hypervisor as Simulator } from '@xmc/sim'
 import { ramBanks } from '../address-map.ts'
 import type { MachineConfiguration } from '../configuration.ts'
 import type {

@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { XmcError } from '@xmc/core'
+import { Command, CommanderError } from 'commander'
+import { addCopyCommand } from './commands/copy.ts'
+import type { CommandEnvironment } from './commands/environment.ts'
+import { addMtreeCommand } from './commands/mtree.ts'
+import { addServeCommand } from './commands/serve.ts'
+import { addStatsCommand } from './commands/stats.ts'
+import { InterruptedError } from './errors.ts'
+
+/** Exit code of a command that could not do its work. */
+const FAILED = 1
+
+/** Exit code of a command that was called in a wrong way. */
+const MISUSED = 2
+
+/**
+ * Runs a command line, without the names of Node and the program, and returns the exit code: 0; 1 when the
+ * work could not be done; 2 for a command line that is wrong; 128 and the number of the signal when one
+ * ended it. Never throws: what went wrong is one line on standard error, or, with `--json`, one object
+ * on standard output.
+ */
+export async function runCommandLine(
+  parameters: readonly string[],
+  environment: CommandEnvironment,
+): Promise<number> {
+  const json = parameters.includes('--json')
+  try {
+    await program(environment, json).parseAsync(parameters, { from: 'user' })
+    return 0
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0
+    const { code, message } = describe(error)
+    if (json) {
+      environment.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`)
+    } else if (message !== '') {
+      environment.stderr.write(`arm-virt: ${message}\n`)
+    }
+    return exitCodeOf(error)
+  }
+}
+
+function program(environment: CommandEnvironment, json: boolean): Command {
+  const { stdout, stderr } = environment
+  const command = new Command('arm-virt')
+    .description('An Arm board for Xen guests: serves disks to a guest through grants.')
+    .version(version())
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      // Help that nobody asked for; an error is written where all errors are.
+      writeErr: (text) => (json ? undefined : stderr.write(text)),
+      outputError: () => {},
+    })
+    .showHelpAfterError(false)
+  addServeCommand(command, environment)
+  addCopyCommand(command, environment)
+  addMtreeCommand(command, environment)
+  addStatsCommand(command, environment)
+  return command
+}
+
+function describe(error: unknown): { readonly code: string; readonly message: string } {
+  if (error instanceof CommanderError) {
+    const help = error.code === 'commander.help'
+    const message = error.message.replace(/^error: |\.$/g, '').replaceAll('\n', ' ')
+    // The help itself has been written.
+    return { code: 'ERR_XMC_USAGE', message: help ? '' : `${message}; see arm-virt --help` }
+  }
+  if (error instanceof XmcError) return { code: error.code, message: error.message }
+  const code = error instanceof Error && 'code' in error ? String(error.code) : 'ERR_XMC_INTERNAL'
+  return { code, message: error instanceof Error ? error.message : String(error) }
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return MISUSED
+  if (error instanceof InterruptedError) return 128 + constants.signals[error.signal]
+  return FAILED
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(
+    readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+  )
+  const found = typeof manifest === 'object' && manifest !== null && 'version' in manifest
+  return found ? String(manifest.version) : 'unknown'
+}

@@ -1,0 +1,19 @@
+import type { DiskOpener } from '../job.ts'
+
+/** Where a command writes. */
+export interface Output {
+  /** Whether it is a terminal. */
+  readonly isTTY?: boolean | undefined
+  write(text: string): unknown
+}
+
+/** What the commands need of the process around them. */
+export interface CommandEnvironment {
+  readonly stdout: Output
+  /** Takes messages, and the progress bar if it is a terminal. */
+  readonly stderr: NodeJS.WriteStream | Output
+  /** Aborts when the user wants the command to end, with the reason to end with. */
+  readonly signal?: AbortSignal | undefined
+  /** Opens disks; as files by default. */
+  readonly openDisk?: DiskOpener | undefined
+}

@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { DiskError } from '@xmc/virtio'
+import { DataMismatchError } from './errors.ts'
+
+/** Bytes that are read at a time. */
+const CHUNK_BYTES = 2 ** 20
+
+/**
+ * SHA-256 of the first `bytes` bytes of a file, in hexadecimal, read by `fs` alone: what a guest is
+ * compared with.
+ *
+ * @throws DiskError `ERR_XMC_DISK`, reason `truncated` when the file is shorter, or `io`
+ * @throws the reason of the signal
+ */
+export async function fileSha256(
+  path: string,
+  bytes: number,
+  signal?: AbortSignal,
+): Promise<string> {
+  const hash = createHash('sha256')
+  let length = 0
+  try {
+    const stream = createReadStream(path, { end: bytes - 1, highWaterMark: CHUNK_BYTES, signal })
+    for await (const chunk of stream) {
+      if (!(chunk instanceof Uint8Array)) continue
+      hash.update(chunk)
+      length += chunk.length
+    }
+  } catch (cause) {
+    signal?.throwIfAborted()
+    throw readError(path, cause)
+  }
+  if (length < bytes) throw truncated(path, length, bytes)
+  return hash.digest('hex')
+}
+
+/** A file, open to be compared with what a guest read of it. */
+export class ComparedFile {
+  readonly path: string
+  readonly #handle: FileHandle
+  readonly #chunk: Uint8Array = new Uint8Array(CHUNK_BYTES)
+
+  /** @throws DiskError `ERR_XMC_DISK` */
+  static async open(path: string): Promise<ComparedFile> {
+    try {
+      return new ComparedFile(path, await open(path, 'r'))
+    } catch (cause) {
+      throw readError(path, cause)
+    }
+  }
+
+  private constructor(path: string, handle: FileHandle) {
+    this.path = path
+    this.#handle = handle
+  }
+
+  /**
+   * Compares `bytes`, up to 1 MiB, with the file from `position` on.
+   *
+   * @throws DataMismatchError `ERR_XMC_DATA_MISMATCH`, DiskError `ERR_XMC_DISK`
+   */
+  async compare(position: number, bytes: Uint8Array): Promise<void> {
+    const own = this.#chunk.subarray(0, bytes.length)
+    for (let done = 0; done < own.length; ) {
+      const { bytesRead } = await this.#handle
+        .read(own, done, own.length - done, position + done)
+        .catch((cause: unknown) => {
+          throw readError(this.path, cause)
+        })
+      if (bytesRead === 0) throw truncated(this.path, position + done, position + own.length)
+      done += bytesRead
+    }
+    if (Buffer.compare(own, bytes) === 0) return
+    const first = own.findIndex((byte, index) => byte !== bytes[index])
+    throw new DataMismatchError(this.path, position + first)
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close()
+  }
+}
+
+function truncated(path: string, length: number, bytes: number): DiskError {
+  const detail = `the file ends at ${length} and had ${bytes} bytes when it was opened`
+  return new DiskError(path, 'truncated', detail)
+}
+
+function readError(path: string, cause: unknown): DiskError {
+  const message = cause instanceof Error ? cause.message : String(cause)
+  return new DiskError(path, 'io', `the file cannot be read by itself (${message})`, { cause })
+}

@@ -1,0 +1,22 @@
+import { notApplicable } from '@xmc/contract'
+import { describe, expect, it } from 'vitest'
+import { hypervisorContract } from './contract/hypervisor-contract.ts'
+import { simulatedHypervisor } from './contract/simulated-provider.ts'
+
+describe('the simulator meets the contract of Hypervisor', () => {
+  it('offers what every one of its 24 cases needs', async () => {
+    const provider = simulatedHypervisor()
+    const reasons = hypervisorContract.map((each) => notApplicable(each, provider))
+    expect(reasons).toEqual(Array.from({ length: 24 }, () => undefined))
+    await provider.close()
+  })
+
+  it.each(hypervisorContract)('$id $title', async (contractCase) => {
+    const provider = simulatedHypervisor()
+    try {
+      await expect(contractCase.run(provider)).resolves.toBeUndefined()
+    } finally {
+      await provider.close()
+    }
+  })
+})
