@@ -277,7 +277,7 @@ export class BlockDevice implements VirtioDevice {
   ): Promise<void> {
     for (const { position, length } of segments) this.checkRange(position, length)
     for (const segment of segments) {
-      // oxlint-disable-next-line no-await-in-loop -- one request is one operation on the disk
+      // One request is one operation on the disk
       if (segment.length > 0) await act(segment)
     }
     if (this.writeThrough) await this.disk.flush()

@@ -140,7 +140,7 @@ export class FileDisk implements Disk {
     }
     for (let done = 0; done < length; done += ZEROS_AT_ONCE) {
       const count = Math.min(length - done, ZEROS_AT_ONCE)
-      // oxlint-disable-next-line no-await-in-loop -- one request, one system call at a time
+      // One request, one system call at a time
       await this.write(zeros(count), position + done)
     }
   }

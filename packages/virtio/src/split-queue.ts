@@ -96,7 +96,7 @@ export class SplitQueue {
     try {
       for (const part of partsOf(layout)) {
         const { page, offset } = part.address
-        // oxlint-disable-next-line no-await-in-loop -- a failure stops it, with little to undo
+        // A failure stops it, with little to undo
         ranges.push(await mapper.mapAsync(page, offset, part.length, part.write))
         checkWhole(part, ranges)
       }

@@ -313,7 +313,7 @@ async function run(settings: Setting, steps: readonly Step[], fill?: Uint8Array)
   begin(machine, settings)
   if (fill !== undefined) machine.memory.bytes.set(fill.subarray(0, BYTES))
   for (const step of steps) {
-    // oxlint-disable-next-line no-await-in-loop -- steps happen one after the other
+    // Steps happen one after the other
     await act(machine, settings, step)
     const { fault } = machine.transport
     if (fault instanceof VirtqueueError) seen.reasons.add(fault.reason)

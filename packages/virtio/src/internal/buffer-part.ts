@@ -78,7 +78,7 @@ export class BufferPart {
       while (this.mappedLength < this.length) {
         const start = this.offset + this.mappedLength
         this.add(
-          // oxlint-disable-next-line no-await-in-loop -- where a range ends is known when it is mapped
+          // Where a range ends is known when it is mapped
           await mapper.mapAsync(
             this.page + Math.floor(start / 4096),
             start % 4096,

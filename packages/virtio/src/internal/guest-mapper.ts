@@ -52,7 +52,6 @@ export class GuestMapper {
       const start = offset + done
       done += this.copyOut(
         // One after the other: where a range ends is known when it is mapped.
-        // oxlint-disable-next-line no-await-in-loop
         await this.mapAsync(
           page + Math.floor(start / 4096),
           start % 4096,
