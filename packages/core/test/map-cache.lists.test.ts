@@ -60,6 +60,16 @@ describe('MapCache.mapList', () => {
     expect(cache.statistics).toMatchObject({ entries: 0, mappedPages: 0, locks: 0 })
   })
 
+  it('S60 says what is missing, also when the rest cannot be unmapped', () => {
+    const { cache, double } = setUp(small(8))
+    double.punch(3, 1, 14)
+    double.failNextUnmap = true
+    expect(() => cache.mapList(pages(9, 3, 4))).toThrow(PagesMissingError)
+    expect(cache.statistics).toMatchObject({ unmapFailures: 1, lostPages: 3, mappedPages: 0 })
+    cache.close()
+    expect(double.mapped.size).toBe(0)
+  })
+
   it('passes on the error of the backend, and of a page that is paged out', () => {
     const { cache, double } = setUp(small(8))
     double.failNextMap = 12

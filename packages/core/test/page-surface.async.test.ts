@@ -1,6 +1,7 @@
 import {
   ClosedError,
   LOCK_WRITE,
+  type MapCache,
   NotLockedError,
   PagesMissingError,
   SystemCallError,
@@ -9,7 +10,7 @@ import {
   windowPage,
 } from '@xmc/core'
 import { describe, expect, it } from 'vitest'
-import { testPage } from './doubles/guest-double.ts'
+import { type TestPage, testPage } from './doubles/guest-double.ts'
 import { AT_ONCE, contentAt, Gate, settle, setUp, small } from './doubles/set-up.ts'
 
 /** A window page that no test has anything at. */
@@ -116,6 +117,39 @@ describe('PageSurface.lockAsync', () => {
     expect(double.log).toEqual(['map 0+4 rw', 'unmap 4', 'map 0+4 rw'])
     expect(contentAt(cache, place)).toBe(1)
     expect(double.mapped.size).toBe(4)
+  })
+
+  it('S60 gives what was asked for although what it mapped before cannot be unmapped', async () => {
+    for (const meanwhile of [
+      async (cache: MapCache<TestPage>) => void (await cache.invalidateAll()),
+      async (cache: MapCache<TestPage>) => void cache.lock(testPage(1), 0, 1, 0),
+    ]) {
+      const { cache, double } = setUp(small(4))
+      const gate = new Gate()
+      double.beforeMap = gate.pass
+      const request = cache.lockAsync(testPage(1), 0, 1, 0)
+      await settle()
+      await meanwhile(cache)
+      double.failNextUnmap = true
+      gate.open()
+      expect(contentAt(cache, await request)).toBe(1)
+      expect(cache.statistics).toMatchObject({ unmapFailures: 1, lostPages: 4, mappedPages: 4 })
+      cache.close({ force: true })
+      expect(double.mapped.size).toBe(0)
+    }
+  })
+
+  it('says that something may be mapped when a cache was closed meanwhile and it cannot be unmapped', async () => {
+    const { cache, double } = setUp(small(4))
+    const gate = new Gate()
+    double.beforeMap = gate.pass
+    const request = cache.lockAsync(testPage(1), 0, 1, 0)
+    await settle()
+    cache.close()
+    double.failNextUnmap = true
+    gate.open()
+    await expect(request).rejects.toThrow(UnmapFailedError)
+    expect(cache.statistics.lostPages).toBe(4)
   })
 
   it('starts over each time when invalidations keep coming', async () => {

@@ -313,6 +313,29 @@ describe('PageSurface.lock', () => {
     expect(contentAt(cache, cache.lock(testPage(2), 0, 1, 0))).toBe(2)
   })
 
+  it('S60 says what is missing, also when what was mapped for nothing cannot be unmapped', () => {
+    const { cache, double } = setUp(small(2))
+    double.punch(0, 4)
+    double.failNextUnmap = true
+    expect(() => cache.lock(testPage(1), 0, 1, 0)).toThrow(PagesMissingError)
+    expect(cache.statistics).toMatchObject({ unmapFailures: 1, lostPages: 4, entries: 0 })
+    cache.lock(testPage(4), 0, 1, 0)
+    expect(() => cache.lock(testPage(8), 0, 1, 0)).toThrow(WindowFullError)
+    cache.close({ force: true })
+    expect(double.mapped.size).toBe(0)
+  })
+
+  it('S60 serves a request although the mapping that gave way for it cannot be unmapped', () => {
+    const { cache, double } = setUp(small(2), { retention: { kind: 'keep', budgetBytes: 16_384 } })
+    cache.loadUint8(testPage(0), 0)
+    double.failNextUnmap = true
+    const place = cache.lock(testPage(5), 0, 1, 0)
+    expect(contentAt(cache, place)).toBe(5)
+    expect(cache.statistics).toMatchObject({ unmapFailures: 1, lostPages: 4, evictions: 1 })
+    cache.close({ force: true })
+    expect(double.mapped.size).toBe(0)
+  })
+
   it('S61 leaves nothing mapped of pinned pages of which one failed', () => {
     const { cache, double } = setUpGrants()
     double.punch(8, 1)

@@ -93,7 +93,7 @@ export class Misses<Page extends number> {
       if (!current) continue
       const bad = step.errors.findIndex((errno) => errno !== 0)
       if (bad >= 0) {
-        this.engine.slots.clear({ slot, bucketCount, pageCount: pages.length, dummy: false })
+        this.engine.slots.tryClear({ slot, bucketCount, pageCount: pages.length, dummy: false })
         throw this.missingPage(pages[bad]!, step.errors[bad]!)
       }
       this.engine.insertList(slot, pages, writable ? WRITABLE : 0)
@@ -192,7 +192,7 @@ export class Misses<Page extends number> {
       if (!current) continue
       const other = this.engine.table.find(request)
       if (other >= 0) {
-        this.engine.slots.clear({ slot, bucketCount, pageCount: pages.count, dummy: false })
+        this.engine.slots.tryClear({ slot, bucketCount, pageCount: pages.count, dummy: false })
         return other
       }
       const complete = noMissing(step.errors, request)
@@ -201,7 +201,7 @@ export class Misses<Page extends number> {
       // A pinned mapping that nobody locks would stay. A bucket without any page is not worth its room,
       // but strict mode keeps it until its place is needed, as the original does (S25, S45).
       if (isEmpty ? !this.engine.mapsWholeRanges : !complete && this.backend.pinned) {
-        this.engine.slots.clear({ slot, bucketCount, pageCount: pages.count, dummy: false })
+        this.engine.slots.tryClear({ slot, bucketCount, pageCount: pages.count, dummy: false })
         return -1
       }
       this.engine.insertRun(slot, pages, writable ? WRITABLE : 0, holes)
@@ -261,8 +261,13 @@ export class Misses<Page extends number> {
       throw error
     }
     if (generation === this.engine.generation && !this.engine.closed) return true
-    this.engine.slots.clear({ slot, bucketCount, pageCount, dummy: false })
-    if (this.engine.closed) throw new ClosedError(this.engine.name)
+    const place = { slot, bucketCount, pageCount, dummy: false }
+    if (this.engine.closed) {
+      // Nobody will try again: who asked must learn that something may still be mapped.
+      this.engine.slots.clear(place)
+      throw new ClosedError(this.engine.name)
+    }
+    this.engine.slots.tryClear(place)
     return false
   }
 
