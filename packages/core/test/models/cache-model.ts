@@ -13,7 +13,7 @@ import { GuestDouble, HOLE, type TestPage } from '../doubles/guest-double.ts'
 /** Pages of a bucket. */
 export const BUCKET = 4
 /** Buckets of the window. */
-export const SLOTS = 6
+const SLOTS = 6
 
 /** What a page that somebody has locked must hold. */
 interface Expected {
