@@ -21,7 +21,7 @@ import { type Channel, channel } from 'node:diagnostics_channel'
  * | `xen_replace_cache_entry_dummy` | `cache`, `oldPage`, `newPage` |
  * | `xen_replace_cache_entry_unlocked` | `cache`, `oldPage`: nothing is mapped there |
  * | `xen_replace_cache_entry_unlocked_could_not_update_entry` | `cache`, `oldPage` |
- * | `xmc_leak` | `cache`, and the fields of a leak report |
+ * | `xmc_leak` | `cache`, `page`, `offset`, `length`, `stack`: a handle was lost without release |
  * | `xmc_unmap_failed` | `cache`, `windowPage`, `pageCount`, `error` |
  */
 export const traceChannels: {

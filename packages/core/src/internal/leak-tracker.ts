@@ -1,15 +1,4 @@
-/** A handle that was garbage-collected without release. */
-export interface LeakReport {
-  /** Guest page that stays mapped. */
-  readonly page: number
-  /** Offset in that page. */
-  readonly offset: number
-  /** Bytes of the mapping. */
-  readonly length: number
-  /** Stack of the call that took the handle. */
-  readonly stack: string
-}
-
+/** A handle that was not released. */
 interface Outstanding {
   readonly windowPage: number
   readonly offset: number
