@@ -1,123 +1,26 @@
-import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
-import type {
-  GrantCopyEnd,
-  GrantEntry,
-  GrantMapResult,
-  GrantTablesOptions,
-} from '../src/grant-table.ts'
 import {
   DOMID_SELF,
   GRANT_FLAGS,
   GRANT_MAP_FLAGS,
   GRANT_STATUS,
-  GrantTables,
   nameOfGrantStatus,
-  readGrantEntry,
-  writeGrantEntry,
 } from '../src/grant-table.ts'
-import { type DomainId, domainId, grantReference } from '../src/identifiers.ts'
+import { domainId, grantReference } from '../src/identifiers.ts'
+import {
+  BACKEND,
+  GrantWorld,
+  GUEST,
+  HOST,
+  READ_ONLY,
+  RO,
+  RW,
+  STRANGER,
+} from './helpers/grant-world.ts'
 
-const BACKEND = domainId(0)
-const GUEST = domainId(1)
-const STRANGER = domainId(2)
-const RW = GRANT_FLAGS.permit_access
-const RO = RW | GRANT_FLAGS.readonly
-const HOST = GRANT_MAP_FLAGS.host_map
-const READ_ONLY = HOST | GRANT_MAP_FLAGS.readonly
-
-interface MapChange {
-  readonly mapper?: DomainId
-  readonly granter?: number
-  readonly address?: number
-}
-
-/** Three domains; machine page of frame `f` of domain `d` is `d * 1000 + f`, below frame 100. */
-class World {
-  readonly tables: GrantTables
-  readonly dead = new Set<number>()
-  readonly pagedOut = new Set<number>()
-  readonly #pages = new Map<number, Uint8Array>()
-
-  constructor(options: GrantTablesOptions = {}) {
-    this.tables = new GrantTables(
-      {
-        domainExists: (domain) => domain <= STRANGER && !this.dead.has(domain),
-        machinePage: (domain, frame) => (frame < 100 ? domain * 1000 + frame : undefined),
-        isPagedOut: (domain, frame) => domain === GUEST && this.pagedOut.has(frame),
-        pageBytes: (machinePage) => this.page(machinePage),
-      },
-      options,
-    )
-  }
-
-  page(machinePage: number): Uint8Array {
-    const page = this.#pages.get(machinePage) ?? new Uint8Array(4096)
-    this.#pages.set(machinePage, page)
-    return page
-  }
-
-  /** The guest grants a frame to the backend. */
-  grant(
-    reference: number,
-    flags: number,
-    frame: number = reference,
-    domain: number = BACKEND,
-  ): void {
-    const entry = { flags, domain, frame }
-    writeGrantEntry(this.tables.sharedTable(GUEST), grantReference(reference), entry)
-  }
-
-  entry(reference: number): GrantEntry {
-    return readGrantEntry(this.tables.sharedTable(GUEST), grantReference(reference))
-  }
-
-  flags(reference: number): number {
-    return this.entry(reference).flags
-  }
-
-  map(
-    reference: number,
-    flags: number = HOST,
-    { mapper = BACKEND, granter = GUEST, address = 0 }: MapChange = {},
-  ): GrantMapResult {
-    this.#address += 4096
-    return this.tables.map({
-      mapper,
-      granter,
-      reference: grantReference(reference),
-      flags,
-      address: address || this.#address,
-    })
-  }
-
-  /** Maps, and fails the test when that is refused. */
-  mapped(reference: number, flags: number = HOST): { handle: number; address: number } {
-    const result = this.map(reference, flags)
-    if (result.status !== 0) throw new Error(nameOfGrantStatus(result.status))
-    return { handle: result.handle, address: this.#address }
-  }
-
-  unmap({ handle, address }: { handle: number; address: number }): number {
-    return this.tables.unmap({ mapper: BACKEND, handle, address })
-  }
-
-  pins(reference: number): { read: number; write: number } {
-    const pins = this.tables.pins(GUEST, grantReference(reference))
-    return { read: pins.hostRead, write: pins.hostWrite }
-  }
-
-  #address = 0
-}
-
-/** A granted page as one end of a copy. */
-function grant(reference: number, offset = 0, domain: number = GUEST): GrantCopyEnd {
-  return { domain, reference: grantReference(reference), offset }
-}
-
-let world: World
+let world: GrantWorld
 beforeEach(() => {
-  world = new World()
+  world = new GrantWorld()
 })
 
 describe('the table', () => {
@@ -142,10 +45,10 @@ describe('the table', () => {
   })
 
   test('a limit that is none is refused', () => {
-    expect(() => new World({ maximumFrames: 0 })).toThrow(
+    expect(() => new GrantWorld({ maximumFrames: 0 })).toThrow(
       expect.objectContaining({ field: 'maximumFrames' }),
     )
-    expect(() => new World({ maximumMaptrackFrames: 1.5 })).toThrow(
+    expect(() => new GrantWorld({ maximumMaptrackFrames: 1.5 })).toThrow(
       expect.objectContaining({ field: 'maximumMaptrackFrames' }),
     )
   })
@@ -294,7 +197,7 @@ describe('mapping', () => {
   })
 
   test('host and device mappings of an untranslated mapper go one by one', () => {
-    world = new World({ translated: false })
+    world = new GrantWorld({ translated: false })
     world.grant(8, RW)
     const result = world.map(8, HOST | GRANT_MAP_FLAGS.device_map, { address: 0x5000 })
     expect(result).toEqual({ status: 0, handle: 0, machinePage: 1008 })
@@ -338,7 +241,7 @@ describe('unmapping', () => {
       [1, 255],
       [2, 511],
     ] as const) {
-      world = new World({ maximumMaptrackFrames })
+      world = new GrantWorld({ maximumMaptrackFrames })
       for (let reference = 8; reference < 16; reference++) world.grant(reference, RW)
       const mappings = Array.from({ length: most }, (_, i) => world.mapped(8 + (i % 8)))
       expect(new Set(mappings.map(({ handle }) => handle)).size).toBe(most)
@@ -350,73 +253,6 @@ describe('unmapping', () => {
       expect(world.map(8).status).toBe(0)
       expect(world.map(8)).toEqual({ status: GRANT_STATUS.no_space })
     }
-  })
-})
-
-describe('copying', () => {
-  test('moves bytes from a grant, to a grant and between two, and leaves no pin', () => {
-    world.grant(8, RO)
-    world.grant(9, RW)
-    world.page(1008).set([1, 2, 3, 4], 100)
-    const bytes = new Uint8Array(8)
-    const copy = { caller: BACKEND, length: 4 }
-    const read = { ...copy, source: grant(8, 100), target: { bytes, offset: 2 } }
-    expect(world.tables.copy(read)).toBe(0)
-    expect([...bytes]).toEqual([0, 0, 1, 2, 3, 4, 0, 0])
-    const write = { ...copy, source: { bytes, offset: 4 }, target: grant(9, 4092) }
-    expect(world.tables.copy(write)).toBe(0)
-    expect([...world.page(1009).subarray(4092)]).toEqual([3, 4, 0, 0])
-    const between = { ...copy, source: grant(8, 100), target: grant(9, 0) }
-    expect(world.tables.copy(between)).toBe(0)
-    expect([...world.page(1009).subarray(0, 4)]).toEqual([1, 2, 3, 4])
-    expect([world.flags(8), world.flags(9)]).toEqual([RO, RW])
-    expect([...world.tables.pinnedEntries()]).toEqual([])
-  })
-
-  test('each bad end has its status, and nothing moves', () => {
-    world.grant(8, RO)
-    world.grant(9, RW, 100)
-    const bytes = new Uint8Array(4096).fill(7)
-    const own = { bytes, offset: 0 }
-    const copy = (source: GrantCopyEnd, target: GrantCopyEnd, length = 16): number =>
-      world.tables.copy({ caller: BACKEND, source, target, length })
-    expect(copy(own, grant(8))).toBe(GRANT_STATUS.general_error)
-    expect(copy(grant(10), own)).toBe(GRANT_STATUS.general_error)
-    expect(copy(grant(512), own)).toBe(GRANT_STATUS.bad_gntref)
-    expect(copy(grant(8, 0, 77), own)).toBe(GRANT_STATUS.bad_domain)
-    expect(copy(grant(8, 0, DOMID_SELF), own)).toBe(GRANT_STATUS.general_error)
-    expect(copy(grant(9), own)).toBe(GRANT_STATUS.bad_page)
-    expect(copy(grant(8), grant(9))).toBe(GRANT_STATUS.bad_page)
-    expect(copy(grant(8, 4081), own)).toBe(GRANT_STATUS.bad_copy_arg)
-    expect(copy(grant(8), { bytes, offset: 4081 })).toBe(GRANT_STATUS.bad_copy_arg)
-    expect(copy(grant(512), grant(9), 0)).toBe(0)
-    world.pagedOut.add(8)
-    expect(copy(grant(8), own)).toBe(GRANT_STATUS.eagain)
-    expect(bytes.every((byte) => byte === 7)).toBe(true)
-    expect([world.flags(8), world.flags(9)]).toEqual([RO, RW])
-    expect([...world.tables.pinnedEntries()]).toEqual([])
-  })
-
-  test('a length or offset of more than 16 bits is refused', () => {
-    const end = { bytes: new Uint8Array(8), offset: 0 }
-    const operation = { caller: BACKEND, source: end, target: end, length: 65_536 }
-    expect(() => world.tables.copy(operation)).toThrow(expect.objectContaining({ field: 'length' }))
-    const target = { ...end, offset: -1 }
-    expect(() => world.tables.copy({ ...operation, target, length: 1 })).toThrow(
-      expect.objectContaining({ field: 'offset' }),
-    )
-  })
-
-  test('a copy needs a pin of its own', () => {
-    world.grant(8, RW)
-    for (let i = 0; i < 128; i++) world.mapped(8, READ_ONLY)
-    const own = { bytes: new Uint8Array(16), offset: 0 }
-    const copy = { caller: BACKEND, length: 16 }
-    const { tables } = world
-    expect(tables.copy({ ...copy, source: grant(8), target: own })).toBe(GRANT_STATUS.general_error)
-    expect(tables.copy({ ...copy, source: own, target: grant(8) })).toBe(0)
-    expect(world.pins(8)).toEqual({ read: 128, write: 0 })
-    expect(world.flags(8)).toBe(0x9)
   })
 })
 
@@ -484,68 +320,4 @@ describe('death and accounting', () => {
     world.unmap(second)
     expect(world.tables.isPinned(1020)).toBe(false)
   })
-})
-
-interface LiveMapping {
-  readonly reference: number
-  readonly writable: boolean
-  readonly handle: number
-  readonly address: number
-}
-
-type Step =
-  | { readonly map: number; readonly writable: boolean }
-  | { readonly unmap: number }
-  | { readonly grant: number; readonly flags: number }
-
-/** Takes one step and returns its status with the one that the guest's flags let expect. */
-function take(step: Step, live: LiveMapping[]): { status: number; expected: number } {
-  if ('map' in step) {
-    const flags = world.flags(step.map)
-    const refused = (flags & RW) === 0 || (step.writable && (flags & GRANT_FLAGS.readonly) !== 0)
-    const address = 0x1000 * (live.length + 1) + Math.max(0, ...live.map((m) => m.address))
-    const result = world.map(step.map, step.writable ? HOST : READ_ONLY, { address })
-    if (result.status === 0) {
-      live.push({ reference: step.map, writable: step.writable, handle: result.handle, address })
-    }
-    return { status: result.status, expected: refused ? GRANT_STATUS.general_error : 0 }
-  }
-  if ('unmap' in step) {
-    const [mapping] = live.splice(step.unmap, 1)
-    return { status: mapping ? world.unmap(mapping) : 0, expected: 0 }
-  }
-  // A guest that changes an entry in use is not part of this property.
-  if (live.every(({ reference }) => reference !== step.grant)) world.grant(step.grant, step.flags)
-  return { status: 0, expected: 0 }
-}
-
-test('any sequence of maps and unmaps keeps pins, flags and mappings in step', () => {
-  const references = [8, 9, 10, 11, 12]
-  const step = fc.oneof<fc.Arbitrary<Step>[]>(
-    fc.record({ map: fc.constantFrom(...references), writable: fc.boolean() }),
-    fc.record({ unmap: fc.nat(40) }),
-    fc.record({ grant: fc.constantFrom(...references), flags: fc.constantFrom(0, RW, RO) }),
-  )
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      world = new World({ maximumMaptrackFrames: 1 })
-      const live: LiveMapping[] = []
-      for (const action of steps) {
-        const { status, expected } = take(action, live)
-        expect(status).toBe(expected)
-        expect([...world.tables.mappings()]).toHaveLength(live.length)
-        for (const reference of references) {
-          const mine = live.filter((mapping) => mapping.reference === reference)
-          const write = mine.filter(({ writable }) => writable).length
-          expect(world.pins(reference)).toEqual({ read: mine.length - write, write })
-          expect((world.flags(reference) & GRANT_FLAGS.reading) !== 0).toBe(mine.length > 0)
-          expect((world.flags(reference) & GRANT_FLAGS.writing) !== 0).toBe(write > 0)
-          expect(world.tables.isPinned(1000 + reference)).toBe(mine.length > 0)
-        }
-      }
-      world.tables.releaseMapper(BACKEND)
-      expect([...world.tables.pinnedEntries()]).toEqual([])
-    }),
-    { numRuns: 200 },
-  )
 })
