@@ -1,7 +1,6 @@
 import { createHash, randomFillSync } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { progressText } from '../src/commands/progress-bar.ts'
 import { runCommand, temporaryFile } from './helpers/command.ts'
 
 const MANIFEST = new URL('../package.json', import.meta.url)
@@ -220,14 +219,5 @@ describe('help and version', () => {
   it('--version is that of the package', async () => {
     const { version } = JSON.parse(readFileSync(MANIFEST, 'utf8'))
     expect(await runCommand(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
-  })
-})
-
-describe('the progress bar', () => {
-  it('shows share, bytes and rate', () => {
-    expect(progressText('reading', 50e6, 200e6, 0.5)).toBe(
-      `reading ${'█'.repeat(8)}${'░'.repeat(22)}  25 % · 50.0 of 200.0 MB · 100.0 MB/s`,
-    )
-    expect(progressText('reading', 0, 0, 0)).toBe(`reading ${'█'.repeat(30)} 100 % · 0.0 of 0.0 MB`)
   })
 })

@@ -11,7 +11,7 @@ export interface Output {
 export interface CommandEnvironment {
   readonly stdout: Output
   /** Takes messages, and the progress bar if it is a terminal. */
-  readonly stderr: NodeJS.WriteStream | Output
+  readonly stderr: Output
   /** Aborts when the user wants the command to end, with the reason to end with. */
   readonly signal?: AbortSignal | undefined
   /** Opens disks; as files by default. */

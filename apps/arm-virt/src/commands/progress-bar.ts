@@ -1,5 +1,5 @@
 import ora from 'ora'
-import type { CommandEnvironment } from './environment.ts'
+import type { CommandEnvironment, Output } from './environment.ts'
 import { formatRate } from './formatting.ts'
 
 /** Characters of the bar. */
@@ -38,6 +38,6 @@ export function progressText(label: string, bytes: number, total: number, second
   return `${label} ${bar} ${percent} % · ${done}${rate}`
 }
 
-function isTerminal(output: CommandEnvironment['stderr']): output is NodeJS.WriteStream {
-  return output.isTTY === true && 'cursorTo' in output
+function isTerminal(output: Output): output is NodeJS.WriteStream {
+  return output.isTTY === true && 'cursorTo' in output && 'clearLine' in output
 }
