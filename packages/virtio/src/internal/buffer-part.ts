@@ -189,6 +189,10 @@ export class BufferPart {
   }
 
   private writeBack(mapper: GuestMapper, copy: Uint8Array): void {
+    if (this.writtenFrom === 0 && this.writtenTo === this.length) {
+      mapper.write(this.page, this.offset, copy)
+      return
+    }
     const start = this.offset + this.writtenFrom
     mapper.write(
       this.page + Math.floor(start / 4096),

@@ -32,7 +32,7 @@ export class GuestMapper {
 
   /** Copies in, by `read` or, where that is not to be had, through mappings. */
   read(page: number, offset: number, target: Uint8Array): void {
-    if (this.copies && attempt(() => this.memory.read?.(page, offset, target))) return
+    if (this.tryRead(page, offset, target)) return
     let done = 0
     while (done < target.length) {
       const start = offset + done
@@ -66,7 +66,7 @@ export class GuestMapper {
 
   /** Copies out, by `write` or, where that is not to be had, through mappings. */
   write(page: number, offset: number, source: Uint8Array): void {
-    if (this.copies && attempt(() => this.memory.write?.(page, offset, source))) return
+    if (this.tryWrite(page, offset, source)) return
     let done = 0
     while (done < source.length) {
       const start = offset + done
@@ -88,6 +88,31 @@ export class GuestMapper {
     range.release(accessed)
   }
 
+  // Where a copy fails, a mapping is tried: it may be allowed where copies are not, and its error says
+  // more. A page that is paged out is waited for by others.
+
+  private tryRead(page: number, offset: number, target: Uint8Array): boolean {
+    if (this.memory.read === undefined) return false
+    try {
+      this.memory.read(page, offset, target)
+      return true
+    } catch (error) {
+      if (isPagedOut(error)) throw error
+      return false
+    }
+  }
+
+  private tryWrite(page: number, offset: number, source: Uint8Array): boolean {
+    if (this.memory.write === undefined) return false
+    try {
+      this.memory.write(page, offset, source)
+      return true
+    } catch (error) {
+      if (isPagedOut(error)) throw error
+      return false
+    }
+  }
+
   private copyOut(range: GuestRange, target: Uint8Array, at: number): number {
     const { length } = range.bytes
     target.set(range.bytes, at)
@@ -101,19 +126,5 @@ export class GuestMapper {
     if (got >= 1 && got <= length) return range
     this.release(range, 0)
     throw new RangeError(`the guest memory gave ${got} bytes where 1 to ${length} were asked for`)
-  }
-}
-
-/**
- * Whether a copy succeeded. Where it did not, a mapping is tried, which may be allowed where copies
- * are not, and whose error says more; a page that is paged out is waited for by others.
- */
-function attempt(copy: () => void): boolean {
-  try {
-    copy()
-    return true
-  } catch (error) {
-    if (isPagedOut(error)) throw error
-    return false
   }
 }
