@@ -15,12 +15,13 @@ const retention: fc.Arbitrary<Retention> = fc.constantFrom<Retention>(
   { kind: 'keep', budgetBytes: 2 ** 30 },
   { kind: 'at-once' },
 )
+const access = fc.constantFrom('read-write' as const, 'as-requested' as const)
 const persistent = fc.constantFrom(undefined, { maximumPages: 6, idleMilliseconds: 60_000 })
 
 describe('random sequences against the model', () => {
   it('of a cache of foreign memory', async () => {
-    const property = fc.asyncProperty(retention, sequence, async (kept, steps) => {
-      await runAll((hypervisor) => [foreignGuest(hypervisor, kept)], steps)
+    const property = fc.asyncProperty(retention, access, sequence, async (kept, writes, steps) => {
+      await runAll((hypervisor) => [foreignGuest(hypervisor, kept, writes)], steps)
     })
     await expect(fc.assert(property, { numRuns: 900 })).resolves.toBeUndefined()
   }, 120_000)
@@ -35,13 +36,14 @@ describe('random sequences against the model', () => {
   it('of several caches at once, of several guests', async () => {
     const property = fc.asyncProperty(
       retention,
+      access,
       persistent,
       sequence,
-      async (kept, grants, steps) => {
+      async (kept, writes, grants, steps) => {
         const make = (hypervisor: Hypervisor): ModelledGuest[] => [
-          foreignGuest(hypervisor, kept),
+          foreignGuest(hypervisor, kept, writes),
           grantingGuest(hypervisor, grants),
-          foreignGuest(hypervisor, { kind: 'at-once' }),
+          foreignGuest(hypervisor, { kind: 'at-once' }, writes),
           grantingGuest(hypervisor, undefined),
         ]
         await runAll(make, steps)
@@ -71,6 +73,7 @@ async function runAll(
       { mappings, mappedPages, pinnedGrants },
       { mappings: 0, mappedPages: 0, pinnedGrants: 0 },
     )
+    assert.deepEqual(hypervisor.accounting.touchedPages(), [])
     for (const guest of guests) guest.close()
   } finally {
     hypervisor.close()

@@ -13,12 +13,22 @@ import type { Domain, Hypervisor } from '@xmc/sim'
 import { GuestModel } from './model.ts'
 
 /** First frame of the guests' memory. */
-export const RAM_BASE = 0x40000
+const RAM_BASE = 0x40000
+
+/** First frame of addresses that hold nothing, and are translated to the guest's frames. */
+const ALIAS_BASE = RAM_BASE + 4096
+
+/** First frame of memory that has not arrived. */
+const ARRIVING_BASE = RAM_BASE + 8192
+
+const WINDOW_PAGES = 256
+const PAGES_PER_BUCKET = 8
 
 /** What the sequences use of a cache, whatever its pages are. */
-export interface TestedCache {
+interface TestedCache {
   readonly view: DataView
   readonly statistics: CacheStatistics
+  guestArriving: boolean
   lock(page: number, offset: number, length: number, flags: number): WindowPage
   lockAsync(page: number, offset: number, length: number, flags: number): Promise<WindowPage>
   unlock(windowPage: WindowPage, offset: number): void
@@ -28,6 +38,7 @@ export interface TestedCache {
   loadUint32(page: number, offset: number): number
   storeUint32(page: number, offset: number, value: number): void
   read(page: number, offset: number, target: Uint8Array): void
+  replace(oldPage: number, newPage: number, pageCount: number): WindowPage
   invalidateAll(): Promise<InvalidationReport>
   flush(): number
   close(): void
@@ -41,8 +52,14 @@ export interface ModelledGuest {
     readonly map: 'foreign.map' | 'grant.map'
     readonly unmap: 'foreign.unmap' | 'grant.unmap'
   }
+  readonly windowPages: number
+  readonly pagesPerBucket: number
   /** The cache's page for page `nth` of the test. */
   page(nth: number): number
+  /** An address that is translated to page `nth`; undefined where nothing is translated. */
+  alias(nth: number): number | undefined
+  /** First page of bucket `nth` of memory that has not arrived; undefined where nothing arrives. */
+  arriving(nth: number): number | undefined
   /** Makes the pages available, where they are not. */
   offer(nth: number, count: number, readonly: boolean): void
   /** Takes the pages away, where nobody prevents it. */
@@ -55,16 +72,23 @@ export interface ModelledGuest {
 }
 
 /** A guest whose memory is mapped by frame, in buckets of 8 pages. */
-export function foreignGuest(hypervisor: Hypervisor, retention: Retention): ModelledGuest {
+export function foreignGuest(
+  hypervisor: Hypervisor,
+  retention: Retention,
+  access: 'read-write' | 'as-requested',
+): ModelledGuest {
   const domain = hypervisor.createDomain({ memoryBytes: 64 * 4096, ramBase: RAM_BASE })
-  const window = openWindow({ pageCount: 256 })
+  const window = openWindow({ pageCount: WINDOW_PAGES })
   const model = new GuestModel()
   const cache = createForeignCache({
     memory: hypervisor.foreignMemory(),
     domain: foreignDomain(domain.id),
     window,
     bucketShift: 15,
+    access,
     retention,
+    translate: (page) =>
+      page >= ALIAS_BASE && page < ALIAS_BASE + 64 ? page - ALIAS_BASE + RAM_BASE : undefined,
     quarantineBytes: 65_536,
   })
   const present = (frame: number): void => {
@@ -77,7 +101,11 @@ export function foreignGuest(hypervisor: Hypervisor, retention: Retention): Mode
     cache,
     model,
     sites: { map: 'foreign.map', unmap: 'foreign.unmap' },
+    windowPages: WINDOW_PAGES,
+    pagesPerBucket: PAGES_PER_BUCKET,
     page: (nth) => RAM_BASE + nth,
+    alias: (nth) => ALIAS_BASE + nth,
+    arriving: (nth) => ARRIVING_BASE + nth * PAGES_PER_BUCKET,
     offer(nth, count) {
       for (
         let frame = RAM_BASE + nth;
@@ -111,7 +139,7 @@ export function grantingGuest(
   persistent: { maximumPages: number; idleMilliseconds: number } | undefined,
 ): ModelledGuest {
   const domain = hypervisor.createDomain({ memoryBytes: 64 * 4096, ramBase: RAM_BASE })
-  const window = openWindow({ pageCount: 256 })
+  const window = openWindow({ pageCount: WINDOW_PAGES })
   const model = new GuestModel()
   const cache = createGrantCache({
     table: hypervisor.grantTable(),
@@ -132,7 +160,11 @@ export function grantingGuest(
     cache,
     model,
     sites: { map: 'grant.map', unmap: 'grant.unmap' },
+    windowPages: WINDOW_PAGES,
+    pagesPerBucket: 1,
     page: (nth) => 8 + nth,
+    alias: () => undefined,
+    arriving: () => undefined,
     offer(nth, count, readonly) {
       for (let reference = 8 + nth; reference < Math.min(8 + nth + count, 72); reference++) {
         if (!model.pages.has(reference)) allow(reference, readonly)

@@ -19,14 +19,17 @@ export interface ModelPage {
 
 /** A lock that is outstanding. */
 export interface ModelLock {
-  readonly page: number
   readonly offset: number
   readonly write: boolean
   readonly windowPage: number
-  /** The memory that each page of the lock shows. */
-  readonly shows: readonly Incarnation[]
+  /** The memory that each page of the lock shows. A replacement changes both. */
+  shows: readonly Incarnation[]
   /** Guest page of each page of the lock. */
-  readonly pages: readonly number[]
+  pages: readonly number[]
+  /** Whether it stands for memory that has not arrived. */
+  dummy: boolean
+  /** Whether new requests cannot find it any more, since everything was invalidated. */
+  hidden: boolean
 }
 
 /** The guest's pages and the locks on them. */
@@ -62,4 +65,40 @@ export class GuestModel {
 export function pagesOf(page: number, offset: number, length: number): number[] {
   const count = length === 0 ? 1 : Math.floor((offset + length - 1) / 4096) + 1
   return Array.from({ length: count }, (_, nth) => page + nth)
+}
+
+/** A window in slots of one bucket each, and a request for some of them. */
+export interface WindowRequest {
+  readonly windowPages: number
+  readonly pagesPerSlot: number
+  /** Slots that are asked for in one piece. */
+  readonly slots: number
+  /** Pages that no unmap could clear, anywhere in the window. */
+  readonly lostPages: number
+  /** The most slots that one mapping has, of which a lock may use any part. */
+  readonly longestMapping: number
+}
+
+/**
+ * Whether locks can leave no room for a request: everything else gives way. A slot is free when it is
+ * farther from every lock than a mapping around that lock can reach. Lost pages lie anywhere, and each
+ * lost slot can spoil one of the separate places that are free.
+ */
+export function canBeFull(locks: readonly ModelLock[], request: WindowRequest): boolean {
+  const { windowPages, pagesPerSlot, slots, lostPages, longestMapping } = request
+  const reach = longestMapping - 1
+  const taken = locks.map(({ windowPage, pages }) => ({
+    first: Math.floor(windowPage / pagesPerSlot) - reach,
+    last: Math.floor((windowPage + pages.length - 1) / pagesPerSlot) + reach,
+  }))
+  let places = 0
+  let run = 0
+  for (let slot = 0; slot < windowPages / pagesPerSlot; slot++) {
+    run = taken.some(({ first, last }) => slot >= first && slot <= last) ? 0 : run + 1
+    if (run === slots) {
+      places++
+      run = 0
+    }
+  }
+  return places <= lostPages / pagesPerSlot
 }

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { LOCK_WRITE, type Mapping, windowPage, XmcError } from '@xmc/core'
 import type { Hypervisor } from '@xmc/sim'
 import type { ModelledGuest } from './guests.ts'
-import { type ModelLock, pagesOf } from './model.ts'
-import type { Operation } from './operations.ts'
+import { canBeFull, type ModelLock, pagesOf } from './model.ts'
+import type { Access, Operation } from './operations.ts'
 
 /** What may come of an access that the model does not allow, or that a fault hits. */
 const REFUSALS: ReadonlySet<string> = new Set([
@@ -14,6 +14,9 @@ const REFUSALS: ReadonlySet<string> = new Set([
   'ERR_XMC_GRANT_COPY',
   'ERR_XMC_UNMAP_FAILED',
 ])
+
+/** Pages of the longest request that the operations make. */
+const LONGEST_REQUEST = 12
 
 /** Whether a fault was armed for the step under way; one for all caches of a hypervisor. */
 export interface Armed {
@@ -57,24 +60,24 @@ export class SequenceRunner {
     switch (operation.kind) {
       case 'lock': {
         const { offset, length, write } = operation
-        const page = this.guest.page(operation.page)
-        this.attempt(pagesOf(page, offset, length), write, () => {
-          const at = cache.lock(page, offset, length, write ? LOCK_WRITE : 0)
-          this.locked(at, page, offset, pagesOf(page, offset, length), write)
+        const { asked, pages } = this.pagesOfAccess(operation)
+        this.attempt(pages, write, () => {
+          const at = cache.lock(asked, offset, length, write ? LOCK_WRITE : 0)
+          this.locked(at, offset, pages, write)
         })
         return
       }
       case 'lockAsync': {
         const { offset, length, write } = operation
-        const page = this.guest.page(operation.page)
+        const { asked, pages } = this.pagesOfAccess(operation)
         const flags = write ? LOCK_WRITE : 0
-        const result = await cache.lockAsync(page, offset, length, flags).then(
-          (at) => () => this.locked(at, page, offset, pagesOf(page, offset, length), write),
+        const result = await cache.lockAsync(asked, offset, length, flags).then(
+          (at) => () => this.locked(at, offset, pages, write),
           (error: unknown) => () => {
             throw error
           },
         )
-        this.attempt(pagesOf(page, offset, length), write, result)
+        this.attempt(pages, write, result)
         return
       }
       case 'list': {
@@ -82,9 +85,26 @@ export class SequenceRunner {
         this.attempt(pages, operation.write, () => {
           const mapping = cache.mapList(pages, { write: operation.write })
           const { windowPage: at } = mapping.pointer()
-          const lock = this.locked(at, pages[0] ?? 0, 0, pages, operation.write)
+          const lock = this.locked(at, 0, pages, operation.write)
           this.lists.set(lock, mapping)
         })
+        return
+      }
+      case 'dummy':
+        this.lockDummy(operation.bucket, operation.count, operation.write)
+        return
+      case 'replace': {
+        const lock = model.locks[operation.nth % Math.max(1, model.locks.length)]
+        if (lock !== undefined && !this.lists.has(lock)) this.replace(lock, operation.bucket)
+        return
+      }
+      case 'storeThrough': {
+        const lock = model.locks[operation.nth % Math.max(1, model.locks.length)]
+        const [memory] = lock?.shows ?? []
+        // What a dummy loses with its last lock is not modelled: it stays zeros.
+        if (lock === undefined || memory === undefined || !lock.write || lock.dummy) return
+        cache.view.setUint32(lock.windowPage * 4096, operation.value, true)
+        memory.value = operation.value
         return
       }
       case 'unlock': {
@@ -142,13 +162,13 @@ export class SequenceRunner {
       case 'withdraw':
         this.guest.withdraw(operation.page, operation.count)
         // Xen tells the device model whenever a guest gives memory away.
-        await cache.invalidateAll()
+        await this.invalidate()
         return
       case 'offer':
         this.guest.offer(operation.page, operation.count, operation.readonly)
         return
       case 'invalidate':
-        await cache.invalidateAll()
+        await this.invalidate()
         return
       case 'flush':
         cache.flush()
@@ -167,14 +187,87 @@ export class SequenceRunner {
     }
   }
 
+  /** The page that an access asks for, and the pages that it is to get. */
+  private pagesOfAccess(access: Access): { asked: number; pages: number[] } {
+    const page = this.guest.page(access.page)
+    const alias = access.alias ? this.guest.alias(access.page) : undefined
+    return { asked: alias ?? page, pages: pagesOf(page, access.offset, access.length) }
+  }
+
+  /** Locks memory that has not arrived. */
+  private lockDummy(bucket: number, count: number, write: boolean): void {
+    const { cache } = this.guest
+    const page = this.guest.arriving(bucket)
+    if (page === undefined) return
+    const pages = pagesOf(page, 0, count * 4096)
+    const lock = (): void => {
+      const at = cache.lock(page, 0, count * 4096, write ? LOCK_WRITE : 0)
+      const shows = pages.map(() => ({ value: 0 }))
+      this.add({ offset: 0, write, windowPage: at, pages, shows, dummy: true, hidden: false })
+    }
+    // Not while no guest arrives; a dummy that is left from before may still serve.
+    cache.guestArriving = true
+    try {
+      this.attempt(pages, write, lock, true)
+    } finally {
+      cache.guestArriving = false
+    }
+  }
+
+  /** Puts a bucket of the guest in the place of the one that a lock is in. */
+  private replace(lock: ModelLock, bucket: number): void {
+    const { cache, model, pagesPerBucket } = this.guest
+    const from = Math.floor((lock.pages[0] ?? 0) / pagesPerBucket) * pagesPerBucket
+    const to = this.guest.page(bucket * pagesPerBucket)
+    if (this.guest.arriving(0) === undefined) {
+      assert.throws(() => cache.replace(from, to, pagesPerBucket), { code: 'ERR_XMC_REFUSED' })
+      return
+    }
+    // A lock on a page that is missing would show whatever arrives there later: not modelled.
+    const target = pagesOf(to, 0, pagesPerBucket * 4096)
+    if (!model.allows(target, true)) return
+    this.hypervisor.faults.clear()
+    try {
+      cache.replace(from, to, pagesPerBucket)
+    } catch (error) {
+      if (!(error instanceof XmcError)) throw error
+      assert.equal(error.code, 'ERR_XMC_NOT_MAPPED')
+      // A longer mapping may serve the lock, or one that was invalidated: but not a dummy's first.
+      assert.ok(!lock.dummy || lock.hidden, error.message)
+      return
+    }
+    // Every mapping of the bucket is replaced, whole or not at all; locks say which theirs is.
+    for (const other of model.locks) {
+      if (this.lists.has(other)) continue
+      if (cache.pageOf(windowPage(other.windowPage)) === other.pages[0]) continue
+      assert.ok(other.pages.every((page) => page >= from && page < from + pagesPerBucket))
+      other.pages = other.pages.map((page) => page - from + to)
+      other.shows = model.memoryOf(other.pages)
+      other.dummy = false
+    }
+    assert.ok(lock.hidden || !lock.dummy, 'a dummy was not replaced')
+  }
+
+  private async invalidate(): Promise<void> {
+    await this.guest.cache.invalidateAll()
+    for (const lock of this.guest.model.locks) lock.hidden = true
+  }
+
   /** Does an access: it succeeds if the model allows it, unless a fault was armed. */
-  private attempt(pages: readonly number[], write: boolean, access: () => void): void {
-    const allowed = this.guest.model.allows(pages, write)
+  private attempt(
+    pages: readonly number[],
+    write: boolean,
+    access: () => void,
+    allowed: boolean = this.guest.model.allows(pages, write),
+  ): void {
     try {
       access()
     } catch (error) {
       if (!(error instanceof XmcError)) throw error
-      if (error.code === 'ERR_XMC_WINDOW_FULL' && this.guest.model.locks.length > 0) return
+      if (error.code === 'ERR_XMC_WINDOW_FULL') {
+        assert.ok(this.canBeFull(pages), `there is room: ${error.message}`)
+        return
+      }
       assert.ok(REFUSALS.has(error.code), `${error.code}: ${error.message}`)
       assert.ok(!allowed || this.armed.value, `refused without reason: ${error.message}`)
       return
@@ -182,16 +275,27 @@ export class SequenceRunner {
     assert.ok(allowed, `pages ${pages.join(', ')} were served, write ${write}`)
   }
 
-  private locked(
-    at: number,
-    page: number,
-    offset: number,
-    pages: readonly number[],
-    write: boolean,
-  ): ModelLock {
-    const { model } = this.guest
-    const lock = { page, offset, write, windowPage: at, pages, shows: model.memoryOf(pages) }
-    model.locks.push(lock)
+  /** Whether the locks may leave no room for a run or list of pages, which need not be aligned. */
+  private canBeFull(pages: readonly number[]): boolean {
+    const { cache, model, windowPages, pagesPerBucket } = this.guest
+    const slotsFor = (count: number): number =>
+      Math.floor((count + 2 * pagesPerBucket - 2) / pagesPerBucket)
+    return canBeFull(model.locks, {
+      windowPages,
+      pagesPerSlot: pagesPerBucket,
+      slots: slotsFor(pages.length),
+      lostPages: cache.statistics.lostPages,
+      longestMapping: slotsFor(LONGEST_REQUEST),
+    })
+  }
+
+  private locked(at: number, offset: number, pages: readonly number[], write: boolean): ModelLock {
+    const shows = this.guest.model.memoryOf(pages)
+    return this.add({ offset, write, windowPage: at, pages, shows, dummy: false, hidden: false })
+  }
+
+  private add(lock: ModelLock): ModelLock {
+    this.guest.model.locks.push(lock)
     return lock
   }
 
