@@ -1,4 +1,3 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
 import type { DeviceHost, VirtioDevice } from './device.ts'
 import {
   featureSet,
@@ -8,7 +7,7 @@ import {
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_VERSION_1,
 } from './features.ts'
-import type { GuestMemory } from './guest-memory.ts'
+import { checkDevice } from './internal/device-check.ts'
 import { FeatureNegotiation } from './internal/feature-negotiation.ts'
 import { GuestMapper } from './internal/guest-mapper.ts'
 import { type PumpHost, QueuePump } from './internal/queue-pump.ts'
@@ -48,50 +47,8 @@ import {
   VIRTIO_STATUS_FAILED,
   VIRTIO_STATUS_FEATURES_OK,
 } from './registers.ts'
-import { VIRTQ_SIZE_MAX } from './ring-layout.ts'
 import { checkLayout } from './split-queue.ts'
-
-/** How a transport is made. */
-export interface MmioTransportOptions {
-  /** The device behind it. */
-  readonly device: VirtioDevice
-  /** The guest's memory, by device address. */
-  readonly memory: GuestMemory
-  /** The device's interrupt line. */
-  readonly interrupt: Interrupt
-  /**
-   * VIRTIO_F_ACCESS_PLATFORM: offered to the driver (the default), or a condition without which
-   * FEATURES_OK is refused. Guests use grants only with this feature.
-   */
-  readonly accessPlatform?: 'offered' | 'required' | undefined
-  /**
-   * How memory is mapped: `synchronous` (the default) at once, and asynchronously only what is paged
-   * out; `asynchronous` never in the way of the event loop, for providers where a map may block.
-   */
-  readonly mapping?: 'synchronous' | 'asynchronous' | undefined
-  /** Bytes of requests in flight from which on no further one is taken; by default 64 MiB. */
-  readonly bytesInFlight?: number | undefined
-  /** What the vendor register reads; by default "XMC". */
-  readonly vendorId?: number | undefined
-  /** Called, after the guest's access is done, with each fault: see `MmioTransport.fault`. */
-  readonly onFault?: ((fault: Error) => void) | undefined
-}
-
-/** Counts since a transport was made. */
-export interface TransportStatistics {
-  /** Notifications from the driver that reached a queue. */
-  readonly notifications: number
-  /** Requests that were published as used. */
-  readonly used: number
-  /** Times that the interrupt line was raised. */
-  readonly interrupts: number
-  /** Resets by the driver. */
-  readonly resets: number
-  /** Conditions that stopped the device, or that nobody else hears of. */
-  readonly faults: number
-  /** Accesses that a driver may not make; they had no effect, and reads gave 0. */
-  readonly ignored: number
-}
+import type { MmioTransportOptions, TransportStatistics } from './transport-options.ts'
 
 /**
  * The registers of a virtio device over MMIO, version 2 (virtio 1.2, 4.2), `VIRTIO_MMIO_SIZE` bytes:
@@ -366,7 +323,8 @@ export class MmioTransport {
     this.started = true
     this.device.start?.(this.negotiation.accepted)
     for (const [index, queue] of this.queues.entries()) {
-      if (queue.ready) this.startQueue(index, queue)
+      // The fault of one queue stops the device: no further ring may be mapped.
+      if (queue.ready && this.started) this.startQueue(index, queue)
     }
   }
 
@@ -538,31 +496,6 @@ const TRANSPORT_FEATURES = featureSet(
   VIRTIO_F_VERSION_1,
   VIRTIO_F_ACCESS_PLATFORM,
 )
-
-/** Feature numbers 24 to 49 belong to rings and transports (2.2). */
-const RESERVED_FEATURES = ((1n << 26n) - 1n) << 24n
-
-function checkDevice(device: VirtioDevice): void {
-  if ((device.features & RESERVED_FEATURES) !== 0n || device.features >> 64n !== 0n) {
-    throw new InvalidArgumentError(
-      'device.features',
-      'features of the device alone, numbers 0 to 23 and 50 to 63',
-      `0x${device.features.toString(16)}`,
-    )
-  }
-  if (device.configuration.length > VIRTIO_MMIO_SIZE - VIRTIO_MMIO_CONFIG) {
-    throw new InvalidArgumentError(
-      'device.configuration',
-      'at most 256 bytes',
-      device.configuration.length,
-    )
-  }
-  for (const { size } of device.queues) {
-    if (size < 1 || size > VIRTQ_SIZE_MAX || (size & (size - 1)) !== 0) {
-      throw new InvalidArgumentError('device.queues', `a power of 2 up to ${VIRTQ_SIZE_MAX}`, size)
-    }
-  }
-}
 
 function isAccessSize(size: number): boolean {
   return size === 1 || size === 2 || size === 4

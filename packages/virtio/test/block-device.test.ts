@@ -1,3 +1,6 @@
+import fs from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import {
   BlockDevice,
@@ -5,6 +8,7 @@ import {
   BlockRequestError,
   type Disk,
   DiskError,
+  FileDisk,
   featureSet,
   hasFeature,
   MemoryDisk,
@@ -559,6 +563,26 @@ describe('requests that cannot be done', () => {
     expect(await machine.request(IN, 0, [{ at: BODY, length: 512, write: true }])).toBe(1)
     expect(await machine.request(FLUSH, 0)).toBe(1)
     expect(machine.reasons).toEqual(['disk', 'disk'])
+  })
+
+  test('a file that is truncated while it is served: IOERR from there on, with the reason', async () => {
+    const folder = fs.mkdtempSync(join(tmpdir(), 'xmc-virtio-'))
+    const path = join(folder, 'disk.img')
+    fs.writeFileSync(path, new Uint8Array(4096).fill(5))
+    const disk = await FileDisk.open(path)
+    const machine = new BlockMachine(disk, { features: [VIRTIO_BLK_F_FLUSH] })
+    const data = { at: BODY, length: 512, write: true }
+    expect(await machine.request(IN, 7, [data])).toBe(0)
+    fs.truncateSync(path, 1024)
+    expect(await machine.request(IN, 7, [data])).toBe(1)
+    expect(await machine.request(OUT, 7, [{ at: BODY, length: 512 }])).toBe(1)
+    expect(await machine.request(FLUSH, 0)).toBe(1)
+    expect(machine.errors.map(({ cause }) => cause)).toEqual(
+      Array.from({ length: 3 }, () => expect.objectContaining({ reason: 'truncated' })),
+    )
+    expect(machine.read(0x070)).toBe(15)
+    await disk.close()
+    fs.rmSync(folder, { recursive: true })
   })
 
   test('a guest that resets mid-request: the disk finishes, nothing is published', async () => {

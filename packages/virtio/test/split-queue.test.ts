@@ -194,6 +194,16 @@ describe('rings', () => {
   )
 })
 
+test('rings of one queue that cannot be mapped: those of the others are not either', () => {
+  const machine = new Machine(new EchoDevice())
+  machine.memory.withdrawn.add(0)
+  machine.negotiate()
+  machine.enable(machine.queue(0, 4))
+  machine.enable(machine.queue(1, 4))
+  machine.driverOk()
+  expect(outcome(machine)).toEqual(refused('ring-unmapped'))
+})
+
 describe('what a driver may not do with a queue', () => {
   test.each([5, 0x8000, 0xffff])('2.7.6.1 an available index %i ahead', (ahead) => {
     const { machine, queue } = started()
