@@ -210,13 +210,7 @@ describe('a board', () => {
 
   it('serves devices other than disks', async () => {
     const { board, guest } = openWorld({ devices: [new EntropyDevice()] })
-    const driver = new EntropyDriver({
-      bus: guest.bus,
-      address: transportAddress(0),
-      interrupt: guest.interrupt(0),
-      pages: guest.pages,
-      dma: guest.dma(),
-    })
+    const driver = new EntropyDriver(guest.deviceAt(0))
     await driver.start()
     expect(await driver.read(64)).toHaveLength(64)
     await driver.close()
@@ -299,7 +293,7 @@ describe('a board', () => {
   })
 
   it('leaves nothing behind when it cannot be built', () => {
-    const { hypervisor } = openWorldWithoutBoard()
+    const hypervisor = SimulatedHypervisor.create({ memoryBytes: 2 ** 24, virtualCpus: 2 })
     const { faults } = hypervisor.simulator
     for (const fault of [{ site: 'ioreq.create' }, { site: 'event.bind', nth: 2 }] as const) {
       faults.fail({ ...fault, errno: 'ENOSPC' })
@@ -338,13 +332,3 @@ describe('a board', () => {
     simulator.close()
   })
 })
-
-function openWorldWithoutBoard(): { readonly hypervisor: SimulatedHypervisor } {
-  return {
-    hypervisor: SimulatedHypervisor.create({
-      memoryBytes: 2 ** 24,
-      virtualCpus: 2,
-      grantFrames: 1,
-    }),
-  }
-}

@@ -5,6 +5,7 @@ import {
   type BlockDriverOptions,
   type DiscoveredTransport,
   type DmaMapper,
+  type DriverTransportOptions,
   discoverTransports,
   FrameAllocator,
   GrantDmaMapper,
@@ -26,17 +27,17 @@ const DRIVER_RAM_BYTES = 2 ** 30
 
 /** How the guest's drivers work. */
 export interface GuestOptions {
-  /** How they address memory. */
-  readonly addressing: Addressing
+  /** How they address memory; `grants` by default. */
+  readonly addressing?: Addressing | undefined
   /** The bank of RAM that they use, 0 by default. */
   readonly bank?: number | undefined
 }
 
 /** Settings of a block driver that are the guest's choice. */
-export type GuestDriverOptions = Omit<
-  BlockDriverOptions,
-  'bus' | 'address' | 'interrupt' | 'pages' | 'dma'
->
+export type GuestDriverOptions = Omit<BlockDriverOptions, keyof GuestDevicePlace>
+
+/** Where a device is, and what a driver has to reach it with. */
+export type GuestDevicePlace = Omit<DriverTransportOptions, 'timeoutMilliseconds'>
 
 /**
  * The inside of a simulated guest: the drivers that a kernel has, in TypeScript. All that they reach of
@@ -50,11 +51,11 @@ export class SimulatedGuest {
   readonly #hypervisor: SimulatedHypervisor
   readonly #addressing: Addressing
 
-  constructor(hypervisor: SimulatedHypervisor, options: GuestOptions) {
+  constructor(hypervisor: SimulatedHypervisor, options: GuestOptions = {}) {
     const { guest, ram } = hypervisor
     const { address, size } = ram[options.bank ?? 0] ?? { address: 0n, size: 0n }
     this.#hypervisor = hypervisor
-    this.#addressing = options.addressing
+    this.#addressing = options.addressing ?? 'grants'
     this.bus = {
       read: async (at, bytes) =>
         Number(await guest.ioreq.access({ address: BigInt(at), size: bytes, write: false })),
@@ -106,19 +107,22 @@ export class SimulatedGuest {
     return new GrantDmaMapper(new GrantDma(guest.grants, simulator.control.id))
   }
 
-  /** Makes a driver for the block device in a slot; it is to be started. */
-  blockDriver(
-    slot: number,
-    options: GuestDriverOptions = {},
-    dma: DmaMapper = this.dma(),
-  ): BlockDriver {
-    return new BlockDriver({
-      ...options,
+  /**
+   * What any driver needs to reach the device in a slot, as
+   * `new EntropyDriver(guest.deviceAt(1))`: each call is for one driver.
+   */
+  deviceAt(slot: number, dma: DmaMapper = this.dma()): GuestDevicePlace {
+    return {
       bus: this.bus,
       address: transportAddress(slot),
       interrupt: this.interrupt(slot),
       pages: this.pages,
       dma,
-    })
+    }
+  }
+
+  /** Makes a driver for the block device in a slot; it is to be started. */
+  blockDriver(slot: number, options: GuestDriverOptions = {}, dma?: DmaMapper): BlockDriver {
+    return new BlockDriver({ ...options, ...this.deviceAt(slot, dma) })
   }
 }

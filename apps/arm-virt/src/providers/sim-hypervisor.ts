@@ -4,7 +4,7 @@ import type { GrantTable } from '@xmc/grants'
 import type { RamBank } from '@xmc/memory-region'
 import { type Domain, type IoreqServer as SimulatedServer, Hypervisor as Simulator } from '@xmc/sim'
 import { ramBanks } from '../address-map.ts'
-import type { MachineConfiguration } from '../configuration.ts'
+import { type MachineOptions, machineConfiguration } from '../configuration.ts'
 import type {
   DomainEnd,
   EventChannel,
@@ -15,12 +15,6 @@ import type {
 
 /** The domain that device models run in. */
 const CONTROL_DOMAIN = domainId(0)
-
-/** What a simulated guest is made from. */
-export type SimulatedGuestOptions = Pick<
-  MachineConfiguration,
-  'memoryBytes' | 'virtualCpus' | 'grantFrames'
->
 
 /** A guest of an embedded hypervisor that is there already. */
 export interface AttachOptions {
@@ -48,13 +42,14 @@ export class SimulatedHypervisor implements Hypervisor {
   #closed = false
 
   /**
-   * Makes an embedded hypervisor with one guest. Memory costs nothing until it is touched.
+   * Makes an embedded hypervisor with one guest, of the memory, virtual CPUs and grant table that a machine
+   * has. Memory costs nothing until it is touched.
    *
    * @throws RamSizeError `ERR_XMC_RAM_SIZE`, InvalidArgumentError `ERR_XMC_ARGUMENT`
    * @throws SystemCallError `ERR_XMC_SYSTEM_CALL`: `ENOMEM` when the machine has not so much memory
    */
-  static create(options: SimulatedGuestOptions): SimulatedHypervisor {
-    const { memoryBytes, virtualCpus, grantFrames } = options
+  static create(options: MachineOptions = {}): SimulatedHypervisor {
+    const { memoryBytes, virtualCpus, grantFrames } = machineConfiguration(options)
     const ram = ramBanks(memoryBytes)
     const [low, ...others] = ram
     const simulator = new Simulator({ maximumGrantFrames: grantFrames })

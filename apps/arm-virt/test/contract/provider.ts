@@ -2,7 +2,7 @@ import type { Awaitable, ContractProvider, Unavailable } from '@xmc/contract'
 import type { DomainEnd, Hypervisor } from '../../src/hypervisor.ts'
 
 /** An access of a virtual CPU to memory-mapped I/O. */
-export interface GuestAccess {
+interface GuestAccess {
   readonly address: bigint
   readonly size: 1 | 2 | 4 | 8
   readonly write: boolean
@@ -25,7 +25,7 @@ export interface GuestControl {
 }
 
 /** Controls that not every provider has. */
-export interface HypervisorCapabilities {
+interface HypervisorCapabilities {
   /** The guest does as it is told. */
   readonly guest: GuestControl | Unavailable
   /** The guest gives memory back to the hypervisor. */

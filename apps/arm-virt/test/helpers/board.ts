@@ -26,7 +26,7 @@ export interface WorldOptions extends BoardOptions {
 /** Opens a board for a guest of 64 MiB; the hypervisor is closed when the test ends. */
 export function openWorld(options: WorldOptions = {}): BoardWorld {
   const { memoryBytes = 64 * 2 ** 20, virtualCpus = 1, bank, ...boardOptions } = options
-  const hypervisor = SimulatedHypervisor.create({ memoryBytes, virtualCpus, grantFrames: 64 })
+  const hypervisor = SimulatedHypervisor.create({ memoryBytes, virtualCpus })
   onTestFinished(() => hypervisor.close())
   const faults: BoardFault[] = []
   const board = Board.open(hypervisor, {
