@@ -1,7 +1,7 @@
 // @ts-check
 // Packs every public package and uses the tarballs as a stranger does: installed by plain npm in an
-// empty project, every export imported by node, and the first TypeScript example of each README
-// type-checked and run.
+// empty project, every export imported by node, the first TypeScript example of each README type-checked
+// and run, and every command asked for its version.
 import {
   existsSync,
   mkdirSync,
@@ -117,6 +117,16 @@ async function check(each, diagnostics) {
       timeout: 60_000,
     })
     if (code !== 0) notes.push(...`${program}: exit code ${code}\n${output}`.trim().split('\n'))
+  }
+  for (const name of Object.keys(each.manifest.bin ?? {})) {
+    const { code, output } = await run(join(consumer, 'node_modules/.bin', name), ['--version'], {
+      folder: consumer,
+      capture: true,
+      timeout: 60_000,
+    })
+    if (code !== 0 || output !== `${each.manifest.version}\n`) {
+      notes.push(`${name} --version: exit code ${code}`, ...output.trim().split('\n'))
+    }
   }
   const state = notes.length > 0 ? 'failed' : 'passed'
   const paths = exportPaths(each).join(', ')

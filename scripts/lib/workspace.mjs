@@ -10,6 +10,7 @@ import { run } from './run.mjs'
  * @property {string} version
  * @property {boolean} [private]
  * @property {Record<string, unknown>} [exports]
+ * @property {Record<string, string>} [bin]
  * @property {Record<string, string>} [scripts]
  */
 
