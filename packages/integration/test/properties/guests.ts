@@ -21,7 +21,10 @@ const ALIAS_BASE = RAM_BASE + 4096
 /** First frame of memory that has not arrived. */
 const ARRIVING_BASE = RAM_BASE + 8192
 
-const WINDOW_PAGES = 256
+/** So few that locks can fill them. */
+const FOREIGN_WINDOW_PAGES = 96
+const GRANT_WINDOW_PAGES = 64
+
 const PAGES_PER_BUCKET = 8
 
 /** What the sequences use of a cache, whatever its pages are. */
@@ -78,7 +81,7 @@ export function foreignGuest(
   access: 'read-write' | 'as-requested',
 ): ModelledGuest {
   const domain = hypervisor.createDomain({ memoryBytes: 64 * 4096, ramBase: RAM_BASE })
-  const window = openWindow({ pageCount: WINDOW_PAGES })
+  const window = openWindow({ pageCount: FOREIGN_WINDOW_PAGES })
   const model = new GuestModel()
   const cache = createForeignCache({
     memory: hypervisor.foreignMemory(),
@@ -101,7 +104,7 @@ export function foreignGuest(
     cache,
     model,
     sites: { map: 'foreign.map', unmap: 'foreign.unmap' },
-    windowPages: WINDOW_PAGES,
+    windowPages: FOREIGN_WINDOW_PAGES,
     pagesPerBucket: PAGES_PER_BUCKET,
     page: (nth) => RAM_BASE + nth,
     alias: (nth) => ALIAS_BASE + nth,
@@ -139,7 +142,7 @@ export function grantingGuest(
   persistent: { maximumPages: number; idleMilliseconds: number } | undefined,
 ): ModelledGuest {
   const domain = hypervisor.createDomain({ memoryBytes: 64 * 4096, ramBase: RAM_BASE })
-  const window = openWindow({ pageCount: WINDOW_PAGES })
+  const window = openWindow({ pageCount: GRANT_WINDOW_PAGES })
   const model = new GuestModel()
   const cache = createGrantCache({
     table: hypervisor.grantTable(),
@@ -160,7 +163,7 @@ export function grantingGuest(
     cache,
     model,
     sites: { map: 'grant.map', unmap: 'grant.unmap' },
-    windowPages: WINDOW_PAGES,
+    windowPages: GRANT_WINDOW_PAGES,
     pagesPerBucket: 1,
     page: (nth) => 8 + nth,
     alias: () => undefined,

@@ -83,7 +83,7 @@ export const operation: fc.Arbitrary<Operation> = fc.oneof(
     weight: 1,
     arbitrary: fc.record({
       kind: fc.constant('unlockUnknown' as const),
-      windowPage: fc.nat({ max: 255 }),
+      windowPage: fc.nat({ max: 63 }),
       offset,
     }),
   },
