@@ -8,9 +8,14 @@ import { temporaryFile } from './helpers/command.ts'
 /** As much of a terminal as a progress bar needs. */
 class Terminal extends Writable {
   readonly isTTY = true
-  readonly columns = 120
+  readonly columns: number
   readonly rows = 24
   text = ''
+
+  constructor(columns: number = 120) {
+    super()
+    this.columns = columns
+  }
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
     this.text += chunk.toString()
@@ -70,7 +75,10 @@ describe('the progress bar', () => {
     bar.stop()
   })
 
-  it('shows nothing where there is no terminal', () => {
+  it('shows nothing where there is no terminal, or one without a width', () => {
+    const narrow = new Terminal(0)
+    openProgressBar({ stdout: NOWHERE, stderr: narrow }, 'reading').update(1, 2)
+    expect(narrow.text).toBe('')
     let text = ''
     const stderr = { write: (more: string) => (text += more) }
     const bar = openProgressBar({ stdout: NOWHERE, stderr }, 'reading')

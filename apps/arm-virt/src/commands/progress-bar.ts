@@ -38,6 +38,9 @@ export function progressText(label: string, bytes: number, total: number, second
   return `${label} ${bar} ${percent} % · ${done}${rate}`
 }
 
+/** Whether there is a terminal with a width: the library clears lines without end on one of 0 columns. */
 function isTerminal(output: Output): output is NodeJS.WriteStream {
-  return output.isTTY === true && 'cursorTo' in output && 'clearLine' in output
+  return (
+    output.isTTY === true && 'cursorTo' in output && 'columns' in output && output.columns !== 0
+  )
 }

@@ -7,6 +7,9 @@ import { build } from 'rolldown'
 
 const packageRoot = fileURLToPath(new URL('../..', import.meta.url))
 
+/** Milliseconds after which a process is ended by SIGTERM. */
+const TIME_LIMIT = 60_000
+
 /** How a process ended. */
 export interface ProgramResult {
   readonly code: number | null
@@ -42,6 +45,7 @@ export class Program {
   start(parameters: readonly string[]): RunningProgram {
     const child = spawn(process.execPath, [`${this.#folder}/main.mjs`, ...parameters], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: TIME_LIMIT,
       // The native library is a dependency of hostmem alone.
       env: { ...process.env, NODE_PATH: `${packageRoot}/../../packages/hostmem/node_modules` },
     })
