@@ -39,7 +39,7 @@ export interface BoardOptions {
   readonly foreignBudgetBytes?: number | undefined
   /** Bytes of the window for grants; 256 MiB by default. A smaller one is taken where it is refused. */
   readonly grantWindowBytes?: number | undefined
-  /** Is told of faults of the board and its devices; by default they are only counted. */
+  /** Is told of faults of the board and its devices; must not throw. By default they are only counted. */
   readonly onFault?: ((fault: BoardFault) => void) | undefined
 }
 

@@ -7,7 +7,6 @@ import {
 } from '@xmc/virtio/driver'
 import { Board, type BoardStatistics } from './board.ts'
 import {
-  type BoardFault,
   type MachineConfiguration,
   type MachineOptions,
   machineConfiguration,
@@ -31,6 +30,12 @@ export interface MachineEnd {
   readonly usage: HypervisorUsage
 }
 
+/** What devices said first of what went wrong. */
+interface FirstErrors {
+  request: BlockRequestError | undefined
+  fault: Error | undefined
+}
+
 /**
  * An embedded hypervisor with one guest, the guest's board with disks, and the guest's drivers: all that a
  * job needs, put together and taken down in order.
@@ -43,33 +48,31 @@ export class DiskMachine {
   /** The block devices, in the order of the slots. */
   readonly devices: readonly BlockDevice[]
   readonly #queueSize: number
-  readonly #requestErrors: BlockRequestError[]
-  readonly #faults: BoardFault[]
+  readonly #firstErrors: FirstErrors
 
   /**
    * @throws TooManyDevicesError `ERR_XMC_TOO_MANY_DEVICES`, RamSizeError `ERR_XMC_RAM_SIZE`, InvalidArgumentError
    * `ERR_XMC_ARGUMENT`, SystemCallError `ERR_XMC_SYSTEM_CALL`; nothing stays open
    */
   static open(options: DiskMachineOptions): DiskMachine {
-    const requestErrors: BlockRequestError[] = []
-    const faults: BoardFault[] = []
+    const firstErrors: FirstErrors = { request: undefined, fault: undefined }
     const { disks, queueSize = 256, onFault } = options
-    const devices = disks.map(
-      (disk) =>
-        new BlockDevice({ disk, queueSize, onError: (error) => void requestErrors.push(error) }),
-    )
+    const onError = (error: BlockRequestError): void => {
+      firstErrors.request ??= error
+    }
+    const devices = disks.map((disk) => new BlockDevice({ disk, queueSize, onError }))
     const configuration = machineConfiguration({
       ...options,
       devices,
       onFault: (fault) => {
-        faults.push(fault)
+        firstErrors.fault ??= fault.error
         onFault?.(fault)
       },
     })
     const hypervisor = SimulatedHypervisor.create(configuration)
     try {
       const board = Board.open(hypervisor, configuration)
-      const parts = { configuration, hypervisor, board, devices, queueSize, requestErrors, faults }
+      const parts = { configuration, hypervisor, board, devices, queueSize, firstErrors }
       return new DiskMachine(parts)
     } catch (error) {
       hypervisor.close()
@@ -83,16 +86,14 @@ export class DiskMachine {
     readonly board: Board
     readonly devices: readonly BlockDevice[]
     readonly queueSize: number
-    readonly requestErrors: BlockRequestError[]
-    readonly faults: BoardFault[]
+    readonly firstErrors: FirstErrors
   }) {
     this.configuration = parts.configuration
     this.hypervisor = parts.hypervisor
     this.board = parts.board
     this.devices = parts.devices
     this.#queueSize = parts.queueSize
-    this.#requestErrors = parts.requestErrors
-    this.#faults = parts.faults
+    this.#firstErrors = parts.firstErrors
     const { addressing } = parts.configuration
     this.guest = new SimulatedGuest(parts.hypervisor, { addressing })
   }
@@ -164,11 +165,11 @@ export class DiskMachine {
   #explain(error: unknown): unknown {
     const { domain, end } = this.hypervisor
     if (end !== undefined) return new DomainEndedError(domain, end)
+    const { request, fault } = this.#firstErrors
     if (error instanceof BlockIoError || error instanceof BlockUnsupportedError) {
-      const [first] = this.#requestErrors
-      return first?.cause ?? first ?? error
+      return request?.cause ?? request ?? error
     }
-    if (error instanceof DeviceNeedsResetError) return this.#faults[0]?.error ?? error
+    if (error instanceof DeviceNeedsResetError) return fault ?? error
     return error
   }
 }

@@ -12,7 +12,7 @@ class ReverseDevice implements VirtioDevice {
   readonly configuration = new Uint8Array()
 
   handle(chain: DescriptorChain): number {
-    const bytes = chain.read().reverse()
+    const bytes = chain.read().toReversed()
     chain.write(bytes)
     return bytes.length
   }
