@@ -20,6 +20,8 @@ for (const [command = '', ...parameters] of steps) {
 }
 if (code === 0) {
   process.argv = [process.argv0, 'arm-virt', ...commandLine(process.argv.slice(2))]
+  // npm changes to the root; a disk is named from where the caller stands.
+  process.chdir(process.env['INIT_CWD'] ?? process.cwd())
   // In this process, so that a signal reaches it once, and its exit code is the exit code.
   await import(join(root, 'apps/arm-virt/dist/main.js'))
 } else {

@@ -6,6 +6,7 @@ import {
   type VirtqueueReason,
 } from '../src/index.ts'
 import { codeOf } from '../src/internal/error-parts.ts'
+import { eventPassed } from '../src/ring-layout.ts'
 import { EchoDevice, HoldingDevice } from './doubles/devices.ts'
 import { CopyingGuestMemory, GuestMemoryDouble } from './doubles/guest-memory.ts'
 import { DATA, Machine, type TestQueue, turns } from './doubles/machine.ts'
@@ -565,6 +566,29 @@ describe('notification suppression', () => {
     machine.send(queue, [IN])
     expect(machine.usedIndex(queue)).toBe(2)
     expect(machine.availableEvent(queue)).toBe(2)
+  })
+
+  test('2.7.10.2 so is one that comes in while the device is busy with the first', () => {
+    let calls = 0
+    const device = Object.assign(new HoldingDevice(), {
+      ready: () => {
+        calls += 1
+        if (calls === 3) machine.offer(queue, 0)
+        return true
+      },
+    })
+    const machine: Machine = new Machine(device)
+    const queue = machine.start(4, VIRTIO_F_EVENT_IDX)
+    machine.send(queue, [IN])
+    expect(device.held.length).toBe(2)
+    expect(machine.availableEvent(queue)).toBe(2)
+  })
+
+  test('2.7.7.2 used_event is a counter that wraps', () => {
+    expect(eventPassed(0xffff, 0, 0xffff)).toBe(true)
+    expect(eventPassed(0, 1, 0)).toBe(true)
+    expect(eventPassed(0xfffe, 0, 0xffff)).toBe(false)
+    expect(eventPassed(0, 0, 0xffff)).toBe(false)
   })
 })
 

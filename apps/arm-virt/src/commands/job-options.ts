@@ -26,7 +26,7 @@ export function addJobOptions(command: Command): Command {
     )
     .addOption(new Option('--foreign', 'the guest hands out its own addresses'))
     .addOption(
-      new Option('--queue-size <number>', 'elements of a queue, a power of 2')
+      new Option('--queue-size <number>', 'elements of a queue, a power of 2 from 4 to 32768')
         .argParser(parseQueueSize)
         .default(256),
     )
