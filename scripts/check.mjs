@@ -22,6 +22,7 @@ import { listPackages } from './lib/workspace.mjs'
 const steps = [
   ['test', (name) => reporting(name, 'npm', ['test', '--'])],
   ['build', (name) => tasks(name, ['build'])],
+  ['start', (name) => command(name, 'npm', ['start', '--silent', '--', 'serve', '--json'])],
   ['types', (name) => tasks(name, ['typecheck', 'typecheck:scripts'])],
   ['package', (name) => tasks(name, ['check:package'])],
   ['lint', (name) => command(name, 'npm', ['run', '--silent', 'lint'])],
