@@ -231,6 +231,23 @@ export function nameOfErrno(errno: number): string {
   return name.startsWith('Unknown') ? `errno ${errno}` : name
 }
 
+/**
+ * The positive errno that an error carries, whichever sign its thrower gave it; undefined when it
+ * carries none.
+ */
+export function errnoOf(error: unknown): number | undefined {
+  if (typeof error !== 'object' || error === null || !('errno' in error)) return undefined
+  const errno = error.errno
+  return typeof errno === 'number' && Number.isInteger(errno) && errno !== 0
+    ? Math.abs(errno)
+    : undefined
+}
+
+/** The message of whatever was thrown: an error's own, or its text. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
+}
+
 function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
   if (typeof value === 'object' && value !== null) return value.constructor?.name ?? 'an object'

@@ -3,8 +3,10 @@ import { describe, expect, it, vi } from 'vitest'
 import {
   BusyError,
   ClosedError,
+  errnoOf,
   InvalidArgumentError,
   LockLimitError,
+  messageOf,
   NotLockedError,
   NotMappedError,
   nameOfErrno,
@@ -253,5 +255,28 @@ describe('nameOfErrno', () => {
     [Number.NaN, 'errno NaN'],
   ])('gives the number where %d has no name', (errno, name) => {
     expect(nameOfErrno(errno)).toBe(name)
+  })
+})
+
+describe('errnoOf', () => {
+  it.each([
+    [{ errno: 22 }, 22],
+    [{ errno: -2 }, 2],
+    [{ errno: 0 }, undefined],
+    [{ errno: 1.5 }, undefined],
+    [{ errno: '22' }, undefined],
+    [new Error('none'), undefined],
+    [null, undefined],
+    [22, undefined],
+  ])('of %o is %o', (error, errno) => {
+    expect(errnoOf(error)).toBe(errno)
+  })
+})
+
+describe('messageOf', () => {
+  it('is the message of an error, and the text of anything else', () => {
+    expect(messageOf(new Error('no'))).toBe('no')
+    expect(messageOf('no')).toBe('no')
+    expect(messageOf(undefined)).toBe('undefined')
   })
 })

@@ -1,14 +1,15 @@
 import { constants } from 'node:os'
 import {
   countPages,
+  errnoOf,
   isPageList,
+  messageOf,
   nameOfErrno,
   type Pages,
   type WindowPage,
   XmcError,
 } from '@xmc/core'
 import type { DomainId, GuestFrame } from './guest-frame.ts'
-import { errnoOf } from './internal/errno.ts'
 
 /**
  * `ERR_XMC_FOREIGN_MAP`: frames of a domain could not be mapped at all. A frame that fails among
@@ -100,7 +101,3 @@ const REASONS: ReadonlyMap<number, readonly string[]> = new Map([
   ],
   [constants.errno.ENOENT, ['a frame is paged out: use the asynchronous form, which waits for it']],
 ])
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
-}

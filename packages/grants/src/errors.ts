@@ -1,7 +1,14 @@
-import { countPages, nameOfErrno, type Pages, type WindowPage, XmcError } from '@xmc/core'
+import {
+  countPages,
+  errnoOf,
+  messageOf,
+  nameOfErrno,
+  type Pages,
+  type WindowPage,
+  XmcError,
+} from '@xmc/core'
 import type { DomainId, GrantReference } from './grant-reference.ts'
 import { grantStatusMeaning, grantStatusName } from './grant-status.ts'
-import { errnoOf } from './internal/errno.ts'
 import { referencesOf } from './internal/references.ts'
 
 /** What is known of a refused map, for a {@link GrantMapError}. */
@@ -215,8 +222,4 @@ function named(references: readonly GrantReference[], count: number): string {
   const rest = count - references.length
   const list = references.join(', ') + (rest > 0 ? ` and ${rest} more` : '')
   return count === 1 ? `reference ${list}` : `${count} references (${list})`
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { PagedOutError, type Pages, type XmcError } from '@xmc/core'
+import { errnoOf, PagedOutError, type Pages, type XmcError } from '@xmc/core'
 import { GrantLimitError, GrantMapError } from '../errors.ts'
 import type { DomainId, GrantReference } from '../grant-reference.ts'
 import { grantStatusMeaning } from '../grant-status.ts'
@@ -8,7 +8,6 @@ import {
   type GrantTable,
   MAX_MAPPINGS_PER_REFERENCE,
 } from '../grant-table.ts'
-import { errnoOf } from './errno.ts'
 import type { MappingLedger } from './mapping-ledger.ts'
 import { referencesOf } from './references.ts'
 
