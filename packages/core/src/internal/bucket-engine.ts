@@ -12,12 +12,13 @@ import {
   DUMMY,
   holesOf,
   LIST,
+  LIVE,
   RETIRED,
   WRITABLE,
 } from './bucket-table.ts'
 import { callEach } from './call-each.ts'
+import { HitTable } from './hit-table.ts'
 import { LockRecords } from './lock-records.ts'
-import { LookupRows } from './lookup-rows.ts'
 import { StrictPlaces } from './strict-places.ts'
 import { VictimQueue } from './victim-queue.ts'
 import { claimWindow } from './window-claims.ts'
@@ -43,15 +44,17 @@ export class BucketEngine<Page extends number> {
   readonly backend: MapBackend<Page>
   readonly pagesPerBucket: number
   readonly table: BucketTable
-  readonly rows: LookupRows
+  readonly hits: HitTable = new HitTable()
   readonly locks: LockRecords
   readonly counters: Float64Array = new Float64Array(10)
   readonly listeners: Set<RamListener> = new Set()
   readonly keeps: boolean
+  /** Flags of the entries that go with their last lock. */
+  readonly departing: number
   readonly budgetPages: number
   guestArriving = false
   closed = false
-  /** Advances with every miss and handle: entries used in the same epoch count as equally old. */
+  /** Advances with every miss and handle: entries last used between the same two misses count as equally old. */
   epoch = 1
   mappedPages = 0
 
@@ -81,12 +84,12 @@ export class BucketEngine<Page extends number> {
     }
     claimWindow(window, this.name)
     this.table = new BucketTable(slotCount, this.pagesPerBucket)
-    this.rows = new LookupRows(slotCount)
     this.locks = new LockRecords(slotCount * this.pagesPerBucket)
     const quarantine = Math.ceil(options.quarantineBytes / 2 ** bucketShift)
     this.slots = new WindowSlots(this.name, backend, slotCount, quarantine, this.counters)
     this.victims = new VictimQueue(this.table)
     this.keeps = options.retention.kind === 'keep'
+    this.departing = this.keeps ? LIST | RETIRED : LIVE
     this.budgetPages =
       options.retention.kind === 'keep'
         ? Math.min(Math.ceil(options.retention.budgetBytes / 2 ** bucketShift), slotCount) *
@@ -102,9 +105,15 @@ export class BucketEngine<Page extends number> {
     return slot < 0 ? -1 : this.use(slot, request)
   }
 
-  /** True when the loss of its last lock changes nothing for an entry. */
-  settled(slot: number): boolean {
-    return !this.goesWithLastLock(slot) && this.mappedPages <= this.budgetPages
+  /** Head slot of the entry that a window page belongs to, or belonged to; -1 outside the window. */
+  entryAt(windowPage: number): number {
+    return this.table.owner[Math.floor(windowPage / this.pagesPerBucket)] ?? -1
+  }
+
+  /** Begins another epoch: what was used before is older than what is used from now on. */
+  advance(): void {
+    this.epoch++
+    if (this.keeps) this.hits.clear()
   }
 
   /** True when an access without a lock maps its whole range in one entry, as the original does (S12). */
@@ -302,7 +311,7 @@ export class BucketEngine<Page extends number> {
     for (;;) {
       const slot = this.slots.take(bucketCount)
       if (slot >= 0) {
-        this.epoch++
+        this.advance()
         return slot
       }
       const victim = this.victims.next()
@@ -311,10 +320,10 @@ export class BucketEngine<Page extends number> {
     }
   }
 
-  /** Notes the use of an entry and lets hits find it; gives the window page of the request. */
+  /** Notes the use of an entry, and lets hits find it until the next miss; gives the window page of the request. */
   use(slot: number, request: BucketRequest): WindowPage {
     this.table.stamp[slot] = this.epoch
-    // Another bucket or mapping may have taken the row meanwhile.
+    // The table was cleared, or another mapping has taken the place of this one, meanwhile.
     this.expose(slot)
     return asWindowPage(slot * this.pagesPerBucket + request.firstPage)
   }
@@ -338,8 +347,7 @@ export class BucketEngine<Page extends number> {
   }
 
   private goesWithLastLock(slot: number): boolean {
-    const flags = this.table.flags[slot]!
-    return !this.keeps || (flags & (LIST | RETIRED)) !== 0
+    return (this.table.flags[slot]! & this.departing) !== 0
   }
 
   /** Whether a mapping for such a request is made writable. */
@@ -355,12 +363,12 @@ export class BucketEngine<Page extends number> {
     if ((flags[slot]! & (LIST | RETIRED | DUMMY)) !== 0) return
     if (bucketCount[slot] !== 1 || holes.has(slot)) return
     const bucketIndex = bucketOf(firstPage[slot]!, this.pagesPerBucket)
-    this.rows.enter(bucketIndex, slot * this.pagesPerBucket, (flags[slot]! & WRITABLE) !== 0)
+    this.hits.enter(bucketIndex, slot * this.pagesPerBucket, (flags[slot]! & WRITABLE) !== 0)
   }
 
   private hide(slot: number): void {
     const bucketIndex = bucketOf(this.table.firstPage[slot]!, this.pagesPerBucket)
-    this.rows.leave(bucketIndex, slot * this.pagesPerBucket)
+    this.hits.leave(bucketIndex, slot * this.pagesPerBucket)
   }
 
   private windowPageOf(slot: number): WindowPage {

@@ -92,7 +92,7 @@ export class UnlockedAccess<Page extends number> {
     windowPage = this.misses.runSync(miss)
     move(this.window(windowPage, offset, bytes.length), bytes)
     if (!backend.pinned) return
-    const slot = engine.table.owner[Math.floor(windowPage / engine.pagesPerBucket)]!
+    const slot = engine.entryAt(windowPage)
     // A translation may have led to pages that somebody has locked.
     if (engine.table.locks[slot] === 0) engine.unlocked(slot)
   }
