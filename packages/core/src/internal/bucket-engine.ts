@@ -57,6 +57,8 @@ export class BucketEngine<Page extends number> {
   /** Advances with every miss and handle: entries last used between the same two misses count as equally old. */
   epoch = 1
   mappedPages = 0
+  /** Whether more is mapped than the budget allows, all of it locked. */
+  overBudget = false
 
   readonly slots: WindowSlots<Page>
   private readonly victims: VictimQueue
@@ -384,8 +386,13 @@ export class BucketEngine<Page extends number> {
     this.hide(slot)
     this.strict?.vacate(bucketOf(table.firstPage[slot]!, this.pagesPerBucket), slot)
     table.remove(slot)
-    this.mappedPages -= bucketCount * this.pagesPerBucket
+    this.account(-bucketCount)
     return place
+  }
+
+  private account(bucketCount: number): void {
+    this.mappedPages += bucketCount * this.pagesPerBucket
+    this.overBudget = this.mappedPages > this.budgetPages
   }
 
   noteMapCall(bucketIndex: number, pages: number): void {
@@ -397,7 +404,7 @@ export class BucketEngine<Page extends number> {
   }
 
   private noteAdded(slot: number): void {
-    this.mappedPages += this.table.bucketCount[slot]! * this.pagesPerBucket
+    this.account(this.table.bucketCount[slot]!)
     if (this.listeners.size === 0) return
     try {
       callEach([...this.listeners], (listener) => {

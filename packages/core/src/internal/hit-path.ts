@@ -37,6 +37,15 @@ export function createHitPath<Page extends number>(
   view: DataView,
   slow: SlowPath<Page>,
 ): PageOperations<Page> {
+  // V8 folds what is bound here or in this module; what is imported it would load again with each use.
+  const buckets = HIT_TABLE_BUCKETS
+  const placeMask = ~PRESENT
+  const write = LOCK_WRITE
+  const dma = LOCK_DMA
+  const fullRecord = FULL_RECORD
+  const { requests } = COUNTER
+  const { map, mapReturn } = traceChannels
+  const toWindowPage = asWindowPage
   const { counters, pagesPerBucket } = engine
   const { readable, writable } = engine.hits
   const { records, tags } = engine.locks
@@ -49,7 +58,7 @@ export function createHitPath<Page extends number>(
   const byteOf =
     view.byteLength <= SMALL_WINDOW_BYTES
       ? (place: number, offset: number): number => ((place << 12) | offset) >>> 0
-      : (place: number, offset: number): number => (place & ~PRESENT) * 4096 + offset
+      : (place: number, offset: number): number => (place & placeMask) * 4096 + offset
 
   return {
     lock(page, offset, length, flags) {
@@ -57,30 +66,30 @@ export function createHitPath<Page extends number>(
       const start = ((page & pageMask) << 12) | offset
       if (
         (page | 0) === page &&
-        index >>> 0 < HIT_TABLE_BUCKETS &&
+        index >>> 0 < buckets &&
         (offset & 4095) === offset &&
         (length | 0) === length &&
         length >>> 0 <= bucketBytes - start &&
-        !traceChannels.map.hasSubscribers &&
-        !traceChannels.mapReturn.hasSubscribers
+        !map.hasSubscribers &&
+        !mapReturn.hasSubscribers
       ) {
-        const place = (flags & LOCK_WRITE) === 0 ? readable[index]! : writable[index]!
+        const place = (flags & write) === 0 ? readable[index]! : writable[index]!
         if (place !== 0) {
-          const windowPage = (place & ~PRESENT) | (page & pageMask)
+          const windowPage = (place & placeMask) | (page & pageMask)
           const record = records[windowPage]!
           if (record === 0) {
             records[windowPage] = 4096 | offset
             tags[windowPage] = flags
-          } else if ((record & 4095) === offset && record < FULL_RECORD) {
+          } else if ((record & 4095) === offset && record < fullRecord) {
             records[windowPage] = record + 4096
-            if ((flags & LOCK_DMA) !== 0) tags[windowPage] = flags
+            if ((flags & dma) !== 0) tags[windowPage] = flags
           } else {
             return slow.lock(page, offset, length, flags)
           }
           const slot = windowPage >> shift
           locks[slot] = locks[slot]! + 1
-          counters[COUNTER.requests] = counters[COUNTER.requests]! + 1
-          return asWindowPage(windowPage)
+          counters[requests] = counters[requests]! + 1
+          return toWindowPage(windowPage)
         }
       }
       return slow.lock(page, offset, length, flags)
@@ -98,7 +107,7 @@ export function createHitPath<Page extends number>(
       locks[slot] = left
       if (left === 0) {
         stamp[slot] = engine.epoch
-        if ((entryFlags[slot]! & departing) !== 0 || engine.mappedPages > engine.budgetPages) {
+        if ((entryFlags[slot]! & departing) !== 0 || engine.overBudget) {
           engine.unlocked(slot)
         }
       }
@@ -118,7 +127,7 @@ export function createHitPath<Page extends number>(
 
     loadUint8(page, offset) {
       const index = page >> shift
-      if ((page | 0) === page && index >>> 0 < HIT_TABLE_BUCKETS && (offset & 4095) === offset) {
+      if ((page | 0) === page && index >>> 0 < buckets && (offset & 4095) === offset) {
         const place = readable[index]!
         if (place !== 0) return view.getUint8(byteOf(place | (page & pageMask), offset))
       }
@@ -129,7 +138,7 @@ export function createHitPath<Page extends number>(
       const index = page >> shift
       if (
         (page | 0) === page &&
-        index >>> 0 < HIT_TABLE_BUCKETS &&
+        index >>> 0 < buckets &&
         (offset | 0) === offset &&
         offset >>> 0 <= 4094
       ) {
@@ -145,7 +154,7 @@ export function createHitPath<Page extends number>(
       const index = page >> shift
       if (
         (page | 0) === page &&
-        index >>> 0 < HIT_TABLE_BUCKETS &&
+        index >>> 0 < buckets &&
         (offset | 0) === offset &&
         offset >>> 0 <= 4092
       ) {
@@ -161,7 +170,7 @@ export function createHitPath<Page extends number>(
       const index = page >> shift
       if (
         (page | 0) === page &&
-        index >>> 0 < HIT_TABLE_BUCKETS &&
+        index >>> 0 < buckets &&
         (offset | 0) === offset &&
         offset >>> 0 <= 4088
       ) {
@@ -175,7 +184,7 @@ export function createHitPath<Page extends number>(
 
     storeUint8(page, offset, value) {
       const index = page >> shift
-      if ((page | 0) === page && index >>> 0 < HIT_TABLE_BUCKETS && (offset & 4095) === offset) {
+      if ((page | 0) === page && index >>> 0 < buckets && (offset & 4095) === offset) {
         const place = writable[index]!
         if (place !== 0) {
           view.setUint8(byteOf(place | (page & pageMask), offset), value)
@@ -189,7 +198,7 @@ export function createHitPath<Page extends number>(
       const index = page >> shift
       if (
         (page | 0) === page &&
-        index >>> 0 < HIT_TABLE_BUCKETS &&
+        index >>> 0 < buckets &&
         (offset | 0) === offset &&
         offset >>> 0 <= 4094
       ) {
@@ -206,7 +215,7 @@ export function createHitPath<Page extends number>(
       const index = page >> shift
       if (
         (page | 0) === page &&
-        index >>> 0 < HIT_TABLE_BUCKETS &&
+        index >>> 0 < buckets &&
         (offset | 0) === offset &&
         offset >>> 0 <= 4092
       ) {
@@ -223,7 +232,7 @@ export function createHitPath<Page extends number>(
       const index = page >> shift
       if (
         (page | 0) === page &&
-        index >>> 0 < HIT_TABLE_BUCKETS &&
+        index >>> 0 < buckets &&
         (offset | 0) === offset &&
         offset >>> 0 <= 4088
       ) {
