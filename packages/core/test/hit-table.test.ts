@@ -9,21 +9,21 @@ function lookUp(table: HitTable, index: number, write: boolean): number | undefi
 
 describe('HitTable', () => {
   it('finds nothing at first, bucket 0 included', () => {
-    const table = new HitTable()
+    const table = new HitTable(true)
     expect(lookUp(table, 0, false)).toBeUndefined()
     expect(lookUp(table, 0, true)).toBeUndefined()
     expect(lookUp(table, 300, false)).toBeUndefined()
   })
 
   it('finds a writable mapping for both kinds of access', () => {
-    const table = new HitTable()
+    const table = new HitTable(true)
     table.enter(0, 512, true)
     expect(lookUp(table, 0, false)).toBe(512)
     expect(lookUp(table, 0, true)).toBe(512)
   })
 
   it('finds a mapping at window page 0, and at the last of the largest window', () => {
-    const table = new HitTable()
+    const table = new HitTable(true)
     table.enter(3, 0, true)
     table.enter(4, 2 ** 31 - 1, true)
     expect(lookUp(table, 3, true)).toBe(0)
@@ -31,14 +31,14 @@ describe('HitTable', () => {
   })
 
   it('M2 finds a read-only mapping for reads only', () => {
-    const table = new HitTable()
+    const table = new HitTable(true)
     table.enter(7, 512, false)
     expect(lookUp(table, 7, false)).toBe(512)
     expect(lookUp(table, 7, true)).toBeUndefined()
   })
 
   it('keeps a writable mapping for writes beside a read-only one for reads', () => {
-    const table = new HitTable()
+    const table = new HitTable(true)
     table.enter(7, 512, true)
     table.enter(7, 1024, false)
     expect(lookUp(table, 7, false)).toBe(1024)
@@ -49,7 +49,7 @@ describe('HitTable', () => {
   })
 
   it('leaves another mapping of the same bucket alone', () => {
-    const table = new HitTable()
+    const table = new HitTable(true)
     table.enter(1, 512, true)
     table.leave(1, 1024)
     expect(lookUp(table, 1, true)).toBe(512)
@@ -59,7 +59,7 @@ describe('HitTable', () => {
   })
 
   it('takes 4,194,304 buckets and leaves those beyond out', () => {
-    const table = new HitTable()
+    const table = new HitTable(true)
     expect(HIT_TABLE_BUCKETS).toBe(4_194_304)
     table.enter(4_194_303, 512, true)
     expect(lookUp(table, 4_194_303, true)).toBe(512)
@@ -72,7 +72,7 @@ describe('HitTable', () => {
   })
 
   it('finds nothing once it was cleared, until what is used is entered again', () => {
-    const table = new HitTable()
+    const table = new HitTable(true)
     table.enter(1, 512, true)
     table.enter(2, 1024, false)
     table.enter(3, 2048, true)

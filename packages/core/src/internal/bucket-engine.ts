@@ -44,7 +44,7 @@ export class BucketEngine<Page extends number> {
   readonly backend: MapBackend<Page>
   readonly pagesPerBucket: number
   readonly table: BucketTable
-  readonly hits: HitTable = new HitTable()
+  readonly hits: HitTable
   readonly locks: LockRecords
   readonly counters: Float64Array = new Float64Array(10)
   readonly listeners: Set<RamListener> = new Set()
@@ -91,6 +91,7 @@ export class BucketEngine<Page extends number> {
     this.slots = new WindowSlots(this.name, backend, slotCount, quarantine, this.counters)
     this.victims = new VictimQueue(this.table)
     this.keeps = options.retention.kind === 'keep'
+    this.hits = new HitTable(this.keeps)
     this.departing = this.keeps ? LIST | RETIRED : LIVE
     this.budgetPages =
       options.retention.kind === 'keep'
@@ -115,7 +116,7 @@ export class BucketEngine<Page extends number> {
   /** Begins another epoch: what was used before is older than what is used from now on. */
   advance(): void {
     this.epoch++
-    if (this.keeps) this.hits.clear()
+    this.hits.clear()
   }
 
   /** True when an access without a lock maps its whole range in one entry, as the original does (S12). */

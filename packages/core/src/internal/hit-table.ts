@@ -18,7 +18,12 @@ export class HitTable {
   // Hidden from whoever compares or prints caches by their fields: these have 8 million.
   readonly #readable: Int32Array = new Int32Array(HIT_TABLE_BUCKETS)
   readonly #writable: Int32Array = new Int32Array(HIT_TABLE_BUCKETS)
-  private readonly entered: Set<number> = new Set()
+  private readonly entered: Set<number> | undefined
+
+  /** @param clears whether `clear` is to be possible */
+  constructor(clears: boolean) {
+    this.entered = clears ? new Set() : undefined
+  }
 
   /** By bucket: window page | {@link PRESENT}, or 0. */
   get readable(): Int32Array {
@@ -33,7 +38,7 @@ export class HitTable {
   /** Enters the mapping of bucket `index` at `windowPage`. */
   enter(index: number, windowPage: number, writable: boolean): void {
     if (index >= HIT_TABLE_BUCKETS) return
-    this.entered.add(index)
+    this.entered?.add(index)
     this.readable[index] = windowPage | PRESENT
     if (writable) this.writable[index] = windowPage | PRESENT
   }
@@ -42,11 +47,14 @@ export class HitTable {
   leave(index: number, windowPage: number): void {
     if (this.readable[index] === (windowPage | PRESENT)) this.readable[index] = 0
     if (this.writable[index] === (windowPage | PRESENT)) this.writable[index] = 0
-    if (this.readable[index] === 0 && this.writable[index] === 0) this.entered.delete(index)
+    if (this.entered !== undefined && this.readable[index] === 0 && this.writable[index] === 0) {
+      this.entered.delete(index)
+    }
   }
 
   /** Takes everything out. */
   clear(): void {
+    if (this.entered === undefined) return
     for (const index of this.entered) {
       this.readable[index] = 0
       this.writable[index] = 0
