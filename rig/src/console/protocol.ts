@@ -5,7 +5,7 @@
 export type ConsoleEvent =
   /** dom0 is up, and runs its program from here on. */
   | { readonly event: 'started' }
-  | ({ readonly event: 'case' } & CaseResult)
+  | { readonly event: 'case'; readonly result: CaseResult }
   /** The program has reported all of its cases; a host that saw fewer has lost some. */
   | { readonly event: 'complete'; readonly cases: number }
   /** The program has ended. */
@@ -32,18 +32,24 @@ export function formatEvent(event: ConsoleEvent): string {
   return `${mark}${JSON.stringify(event)}`
 }
 
-/**
- * The event that a line of the console stands for: undefined for a line without one, `'torn'` when the mark
- * is there and the rest cannot be read, since something else was printed in between.
- */
-export function parseEvent(line: string): ConsoleEvent | 'torn' | undefined {
+/** What stands on one line of the console. */
+export interface ConsoleLine {
+  /** What stands before an event; undefined when the line is an event and no more. */
+  readonly text: string | undefined
+  /** `'torn'` when there is an event that cannot be read, since something else was printed in between. */
+  readonly event: ConsoleEvent | 'torn' | undefined
+}
+
+/** Takes a line of the console apart. */
+export function parseLine(line: string): ConsoleLine {
   const start = line.indexOf(mark)
-  if (start < 0) return undefined
+  if (start < 0) return { text: line, event: undefined }
+  const text = start === 0 ? undefined : line.slice(0, start)
   try {
     const event: unknown = JSON.parse(line.slice(start + mark.length))
-    return isEvent(event) ? event : 'torn'
+    return { text, event: isEvent(event) ? event : 'torn' }
   } catch {
-    return 'torn'
+    return { text, event: 'torn' }
   }
 }
 
@@ -53,7 +59,7 @@ function isEvent(value: unknown): value is ConsoleEvent {
     case 'started':
       return true
     case 'case':
-      return isCaseResult(value)
+      return isRecord(value['result']) && isCaseResult(value['result'])
     case 'complete':
       return Number.isInteger(value['cases'])
     case 'exit':

@@ -6,7 +6,7 @@ let cases = 0
 /** Tells the host what became of a case. It is on its way when this returns, whatever happens next. */
 export function reportCase(result: CaseResult): void {
   cases += 1
-  send({ event: 'case', ...result })
+  send({ event: 'case', result })
 }
 
 /** Tells the host that every case has been reported; without it the host counts the run as failed. */
@@ -15,8 +15,7 @@ export function reportComplete(): void {
 }
 
 function send(event: ConsoleEvent): void {
-  // A line of its own, whatever a program has printed before it.
-  let rest = Buffer.from(`\n${formatEvent(event)}\n`)
+  let rest = Buffer.from(`${formatEvent(event)}\n`)
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(1, rest))

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
 import { stripVTControlCharacters } from 'node:util'
 import { RigError } from './errors.ts'
 import { hasTool } from './tool.ts'
@@ -60,7 +59,16 @@ export function runEmulator(options: EmulatorOptions): Promise<EmulatorEnd> {
     }
     options.signal.addEventListener('abort', abort)
     process.on('exit', kill)
-    createInterface({ input: child.stdout }).on('line', (line) => options.onLine(plain(line)))
+    let line = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      // A line ends with a line feed, and any number of carriage returns before it.
+      const [first = '', ...more] = text.split('\n')
+      line += first
+      for (const next of more) {
+        options.onLine(plain(line))
+        line = next
+      }
+    })
     child.stderr.setEncoding('utf8').on('data', (text: string) => (complaints += text))
     child.on('error', (cause) => {
       settle()
@@ -68,6 +76,7 @@ export function runEmulator(options: EmulatorOptions): Promise<EmulatorEnd> {
     })
     child.on('close', (code, ended) => {
       settle()
+      if (line !== '') options.onLine(plain(line))
       if (end !== 'powered-off' || code === 0) return resolve(end)
       const how = ended ? `was ended by ${ended}` : `ended with ${code}`
       reject(new RigError(`the emulator ${how}: ${complaints.trim() || 'it said nothing'}`))
@@ -76,6 +85,5 @@ export function runEmulator(options: EmulatorOptions): Promise<EmulatorEnd> {
 }
 
 function plain(line: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what goes.
   return stripVTControlCharacters(line).replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f]/g, '')
 }

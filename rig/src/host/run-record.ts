@@ -1,14 +1,18 @@
-import { type CaseResult, parseEvent } from '../console/protocol.ts'
+import { type CaseResult, type ConsoleEvent, parseLine } from '../console/protocol.ts'
 import type { EmulatorEnd } from './emulator.ts'
 
 /** How far a machine got. */
 type Stage = 'booting' | 'running' | 'ended'
 
 /** What became of a line of the console. */
-export type Reading =
-  | { readonly kind: 'text'; readonly stage: Stage }
-  | { readonly kind: 'case'; readonly result: CaseResult }
-  | { readonly kind: 'event' }
+export interface Reading {
+  /** What a program or a kernel has printed, without an event that ended the line. */
+  readonly text: string | undefined
+  /** How far the machine had got when it was printed. */
+  readonly stage: Stage
+  /** The case whose result the line is. */
+  readonly result: CaseResult | undefined
+}
 
 /** Keeps what the console of one run says. */
 export class RunRecord {
@@ -30,21 +34,25 @@ export class RunRecord {
 
   /** Takes the next line. */
   read(line: string): Reading {
-    const event = parseEvent(line)
-    if (event === undefined) return { kind: 'text', stage: this.#stage }
-    if (event === 'torn') {
-      this.#torn += 1
-      return { kind: 'event' }
+    const stage = this.#stage
+    const { text, event } = parseLine(line)
+    if (event === 'torn') this.#torn += 1
+    else if (event !== undefined) this.#take(event)
+    return {
+      text,
+      stage,
+      result: event !== 'torn' && event?.event === 'case' ? event.result : undefined,
     }
+  }
+
+  #take(event: ConsoleEvent): void {
     switch (event.event) {
       case 'started':
         this.#stage = 'running'
         break
-      case 'case': {
-        const { event: _, ...result } = event
-        this.cases.push(result)
-        return { kind: 'case', result }
-      }
+      case 'case':
+        this.cases.push(event.result)
+        break
       case 'complete':
         this.#announced = event.cases
         break
@@ -53,7 +61,6 @@ export class RunRecord {
         this.#exitCode = event.code
         break
     }
-    return { kind: 'event' }
   }
 
   /**

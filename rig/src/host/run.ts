@@ -120,11 +120,11 @@ async function boot(parameters: readonly string[], options: RunOptions): Promise
     signal: options.signal,
     onLine: (line) => {
       log.write(`${line}\n`)
-      const reading = record.read(line)
-      if (reading.kind === 'case') options.onCase(reading.result)
-      if (reading.kind !== 'text' || line === '') return
-      if (reading.stage === 'running' || options.verbose) options.onText(line)
-      if (reading.stage === 'booting') tail.push(line)
+      const { text, stage, result } = record.read(line)
+      if (result !== undefined) options.onCase(result)
+      if (text === undefined) return
+      if (stage === 'running' || options.verbose) options.onText(text)
+      if (stage === 'booting') tail.push(text)
       if (tail.length > tailLines) tail.shift()
     },
   }).finally(() => new Promise<void>((resolve) => log.end(resolve)))
