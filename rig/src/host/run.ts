@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { CaseResult } from '../console/protocol.ts'
+import { guestKibibytes, linuxMebibytes } from '../guest/memory-layout.ts'
 import { ArtefactCache } from './artefact-cache.ts'
 import { DebianPackages } from './debian-packages.ts'
 import { runEmulator } from './emulator.ts'
@@ -94,8 +95,8 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
         ? [
             {
               ...images,
-              memoryMebibytes: 512,
-              bootArguments: 'console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1',
+              memoryKibibytes: guestKibibytes,
+              bootArguments: `console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1 mem=${linuxMebibytes}M`,
             },
           ]
         : [],
