@@ -95,7 +95,7 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
             {
               ...images,
               memoryMebibytes: 512,
-              bootArguments: 'console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1',
+              bootArguments: 'console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1 mem=496M',
             },
           ]
         : [],
