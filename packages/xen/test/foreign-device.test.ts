@@ -181,18 +181,30 @@ describe('map', () => {
   })
 
   it.each([
-    ['no frames', { frames: [] }, 'ERR_XMC_SYSTEM_CALL'],
-    ['a target outside the window', { windowPage: windowPage(16) }, 'ERR_XMC_ARGUMENT'],
-    ['errors that are too short', { errors: new Int32Array(0) }, 'ERR_XMC_ARGUMENT'],
-    ['a domain of more than 16 bits', { domain: 65_537 as never }, 'ERR_XMC_ARGUMENT'],
-    ['a frame that is none', { frames: [-1 as never] }, 'ERR_XMC_ARGUMENT'],
-    ['a run over the last frame', { frames: { first: 2 ** 52 - 1, count: 2 } as never }, 'ERR_XMC_ARGUMENT'],
+    ['no frames', '{ "frames": [] }', 'ERR_XMC_SYSTEM_CALL'],
+    ['a target outside the window', '{ "windowPage": 16 }', 'ERR_XMC_ARGUMENT'],
+    ['a domain of more than 16 bits', '{ "domain": 65537 }', 'ERR_XMC_ARGUMENT'],
+    ['a frame that is none', '{ "frames": [-1] }', 'ERR_XMC_ARGUMENT'],
+    [
+      'a run over the last frame',
+      '{ "frames": { "first": 4503599627370495, "count": 2 } }',
+      'ERR_XMC_ARGUMENT',
+    ],
   ])('refuses %s before it asks the kernel', (_, change, code) => {
     const { kernel, device, window, request } = world()
     bytesOf(window, 4).fill(0xee)
-    expect(() => device.map(request([1], change))).toThrow(expect.objectContaining({ code }))
+    expect(() => device.map(request([1], JSON.parse(change)))).toThrow(
+      expect.objectContaining({ code }),
+    )
     expect(kernel.calls).toEqual([])
     expect(firstBytes(window, 4, 1)).toEqual([0xee])
+  })
+
+  it('refuses errors that are too short', () => {
+    const { kernel, device, request } = world()
+    const errors = new Int32Array(1)
+    expect(() => device.map(request([1, 2], { errors }))).toThrow('errors: expected 2 elements')
+    expect(kernel.calls).toEqual([])
   })
 })
 

@@ -34,7 +34,11 @@ import { MAP_BATCH, mapBatchBytes, readErrors, writeMapBatch } from '../src/inte
 
 /** Bytes as hexadecimal digits, eight bytes apart. */
 function hex(bytes: Uint8Array): string {
-  return (Buffer.from(bytes).toString('hex').match(/.{1,16}/g) ?? []).join(' ')
+  return (
+    Buffer.from(bytes)
+      .toString('hex')
+      .match(/.{1,16}/g) ?? []
+  ).join(' ')
 }
 
 describe('request numbers', () => {

@@ -5,8 +5,20 @@ describe('goodRuns', () => {
   it.each([
     [[0, 0, 0], [{ start: 0, count: 3 }]],
     [[-22, -22], []],
-    [[-22, 0, 0, -22, 0], [{ start: 1, count: 2 }, { start: 4, count: 1 }]],
-    [[0, -2, 0], [{ start: 0, count: 1 }, { start: 2, count: 1 }]],
+    [
+      [-22, 0, 0, -22, 0],
+      [
+        { start: 1, count: 2 },
+        { start: 4, count: 1 },
+      ],
+    ],
+    [
+      [0, -2, 0],
+      [
+        { start: 0, count: 1 },
+        { start: 2, count: 1 },
+      ],
+    ],
   ])('of %j are %j', (statuses, runs) => {
     const all = { start: 0, count: statuses.length }
     expect(goodRuns(Int32Array.from(statuses), all)).toEqual(runs)

@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import { createMemoryFile, type MemoryFile } from '@xmc/hostmem'
-import { MAP_GRANT_REFERENCES } from '../../src/internal/gntdev.ts'
 import { ALLOCATE_GRANTS } from '../../src/internal/gntalloc.ts'
+import { MAP_GRANT_REFERENCES } from '../../src/internal/gntdev.ts'
 import { MAP_BATCH } from '../../src/internal/privcmd.ts'
 import type { SystemCalls } from '../../src/internal/system-calls.ts'
 
@@ -50,7 +50,7 @@ export class Kernel implements SystemCalls {
   /** When set, mmap of a device fails. */
   mapsFail = false
   /** Settles the asynchronous ioctls. */
-  asynchronousGate: Promise<void> = Promise.resolve()
+  asynchronousGate: Promise<unknown> = Promise.resolve()
   readonly #devices = new Map<number, OpenDevice>()
   #nextIndex = 0
   readonly #buffers = new Map<number, ArrayBuffer>()
