@@ -17,7 +17,7 @@ export interface Case {
   /** What is promised, in one clause. */
   readonly title: string
   /** Resolves when the promise holds; throws when it does not, or a {@link Skip}. */
-  run(): Promise<void> | void
+  readonly run: () => Promise<void> | void
 }
 
 /** Thrown by a case that cannot be run here. */

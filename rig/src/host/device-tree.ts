@@ -12,7 +12,7 @@ export interface GuestBoot {
   readonly initramfs: BootModule
   /** Command line of its kernel. */
   readonly bootArguments: string
-  readonly memoryMebibytes: number
+  readonly memoryKibibytes: number
   /** A compiled device tree with the devices that it gets beside Xen's own. */
   readonly devices?: BootModule
 }
@@ -58,7 +58,7 @@ function guestNode(name: string, guest: GuestBoot): string {
     '#address-cells = <2>;',
     '#size-cells = <2>;',
     'cpus = <1>;',
-    `memory = <${cells(guest.memoryMebibytes * 1024)}>;`,
+    `memory = <${cells(guest.memoryKibibytes)}>;`,
     'vpl011;',
     // Without it the guest is not told that it runs on Xen, and has no grants and event channels.
     'xen,enhanced = "no-xenstore";',

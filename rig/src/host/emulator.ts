@@ -85,5 +85,5 @@ export function runEmulator(options: EmulatorOptions): Promise<EmulatorEnd> {
 }
 
 function plain(line: string): string {
-  return stripVTControlCharacters(line).replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f]/g, '')
+  return stripVTControlCharacters(line).replaceAll(/(?!\t)\p{Cc}/gu, '')
 }

@@ -66,11 +66,11 @@ export async function ensureHostTools(
 
 async function install(packages: readonly string[]): Promise<void> {
   const variables = { DEBIAN_FRONTEND: 'noninteractive' }
-  const install = () =>
+  const aptInstall = () =>
     runTool('apt-get', ['install', '--yes', '--no-install-recommends', ...packages], { variables })
   try {
     await runTool('apt-get', ['update'], { variables })
-    await install()
+    await aptInstall()
   } catch (cause) {
     const message = cause instanceof RigError ? cause.message : String(cause)
     throw new RigUnavailableError(

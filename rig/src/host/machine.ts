@@ -14,7 +14,7 @@ export interface DomainImages {
 /** A guest that starts together with dom0. */
 export interface GuestConfiguration extends DomainImages {
   readonly bootArguments: string
-  readonly memoryMebibytes: number
+  readonly memoryKibibytes: number
 }
 
 /** A machine with Xen to boot. */
@@ -50,6 +50,9 @@ const board = [
   ['-nodefaults'],
 ].flat()
 
+/** The serial line is the emulator's standard output; a reboot is a power off. */
+const consoleOnly = ['-no-reboot', '-monitor', 'none', '-serial', 'stdio']
+
 /**
  * Makes what the emulator needs to boot the machine, in a folder of its own, and returns the emulator's
  * parameters. The console is the emulator's standard output.
@@ -79,21 +82,23 @@ export async function prepareMachine(
       bootArguments: 'console=hvc0 rdinit=/init-dom0 loglevel=4 panic=1 clk_ignore_unused',
     },
     guests: await inOrder(configuration.guests, async (guest): Promise<GuestBoot> => {
-      const { bootArguments, memoryMebibytes: mebibytes } = guest
+      const { bootArguments, memoryKibibytes } = guest
       return {
         kernel: await memory.load([guest.kernel]),
         initramfs: await memory.load(guest.initramfs),
         bootArguments,
-        memoryMebibytes: mebibytes,
+        memoryKibibytes,
       }
     }),
   }
   memory.expectRoom(configuration)
   return [
     ...board,
-    ...['-no-reboot', '-monitor', 'none', '-serial', 'stdio'],
-    ...['-kernel', configuration.hypervisor],
-    ...['-dtb', await compileDeviceTree(folder, bootSource(description))],
+    ...consoleOnly,
+    '-kernel',
+    configuration.hypervisor,
+    '-dtb',
+    await compileDeviceTree(folder, bootSource(description)),
     ...memory.parameters,
   ]
 }
@@ -120,7 +125,10 @@ class ModuleMemory {
   /** Domains need their memory while the images they are made from are still there. */
   expectRoom({ dom0Mebibytes, guests }: MachineConfiguration): void {
     const images = Math.ceil((this.#next - ramBase) / 2 ** 20)
-    const domains = guests.reduce((sum, guest) => sum + guest.memoryMebibytes, dom0Mebibytes)
+    const domains = guests.reduce(
+      (sum, { memoryKibibytes }) => sum + Math.ceil(memoryKibibytes / 1024),
+      dom0Mebibytes,
+    )
     // Xen takes some for itself.
     const needed = images + domains + 64
     if (needed > memoryMebibytes) {

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { CaseResult } from '../console/protocol.ts'
+import { guestKibibytes, linuxMebibytes } from '../guest/memory-layout.ts'
 import { ArtefactCache } from './artefact-cache.ts'
 import { DebianPackages } from './debian-packages.ts'
 import { runEmulator } from './emulator.ts'
@@ -23,6 +24,9 @@ const suitesProgram = 'dist/dom0/main.js'
 
 /** Lines of the console that explain a machine that did not get as far as dom0. */
 const tailLines = 40
+
+/** Time that dom0 may take to power off once its program has ended; then the emulator is killed. */
+const powerOffSeconds = 10
 
 /** What is to be run in dom0. */
 export interface RunOptions {
@@ -94,8 +98,8 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
         ? [
             {
               ...images,
-              memoryMebibytes: 512,
-              bootArguments: 'console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1 mem=496M',
+              memoryKibibytes: guestKibibytes,
+              bootArguments: `console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1 mem=${linuxMebibytes}M`,
             },
           ]
         : [],
@@ -114,21 +118,31 @@ async function boot(parameters: readonly string[], options: RunOptions): Promise
   const log = createWriteStream(file)
   const record = new RunRecord()
   const tail: string[] = []
+  const overdue = new AbortController()
+  let patience: NodeJS.Timeout | undefined
   const end = await runEmulator({
     parameters,
     limitSeconds: options.limitSeconds,
-    signal: options.signal,
+    signal: AbortSignal.any([options.signal, overdue.signal]),
     onLine: (line) => {
       log.write(`${line}\n`)
       const { text, stage, result } = record.read(line)
+      if (record.stage === 'ended') {
+        patience ??= setTimeout(() => overdue.abort(), powerOffSeconds * 1000)
+      }
       if (result !== undefined) options.onCase(result)
       if (text === undefined) return
       if (stage === 'running' || options.verbose) options.onText(text)
       if (stage === 'booting') tail.push(text)
       if (tail.length > tailLines) tail.shift()
     },
-  }).finally(() => new Promise<void>((resolve) => log.end(resolve)))
-  if (end === 'aborted') throw asInterruption(options.signal.reason)
+  }).finally(() => {
+    clearTimeout(patience)
+    return new Promise<void>((resolve) => {
+      log.end(resolve)
+    })
+  })
+  if (options.signal.aborted) throw asInterruption(options.signal.reason)
   return {
     cases: record.cases,
     problems: record.problems(end, options.limitSeconds, options.file === undefined),

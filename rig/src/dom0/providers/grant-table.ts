@@ -1,8 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type GrantedPages, type GrantTableProvider, protectionAt } from '@xmc/contract'
-import { domainId, type GrantReference, grantReference } from '@xmc/grants'
+import {
+  type Awaitable,
+  type GrantedPages,
+  type GrantOptions,
+  type GrantTableProvider,
+  protectionAt,
+} from '@xmc/contract'
+import { type DomainId, domainId, type GrantReference, grantReference } from '@xmc/grants'
 import { openWindow } from '@xmc/hostmem'
 import { Hypervisor, type SharedPages } from '@xmc/xen'
+import { type GuestGrant, guestDomain } from '../guest.ts'
+import { theGuest } from './guest.ts'
 import { countMappings } from './process-mappings.ts'
 
 /** dom0. */
@@ -14,77 +22,120 @@ const PAGES_TO_CHOOSE_FROM = 64
 /** Time for a signal to come from Xen through the kernel to this process. */
 const SIGNAL_MILLISECONDS = 50
 
-/** Real grants: gntalloc grants pages of dom0 to dom0, and gntdev maps them. */
+/** Real grants of dom0 to itself: gntalloc grants pages, and gntdev maps them. */
 export function selfGrantedPages(): GrantTableProvider {
   const hypervisor = new Hypervisor()
+  const grant = (pageCount: number, options: GrantOptions = {}): GrantedPages => {
+    const { writable = true, to = OWN_DOMAIN } = options
+    return pagesOfThisDomain(hypervisor.sharePages({ to, pageCount, readonly: !writable }))
+  }
+  return grantTable(hypervisor, domainId(OWN_DOMAIN), grant, () => {})
+}
+
+/** Real grants of the guest to dom0. */
+export async function guestGrantedPages(): Promise<GrantTableProvider> {
+  const guest = await theGuest()
+  const live = new Set<GuestGrant>()
+  const grant = async (count: number, options: GrantOptions = {}): Promise<GrantedPages> => {
+    const granted = await guest.grant(count, options)
+    live.add(granted)
+    return {
+      references: granted.references.map((reference) => grantReference(reference)),
+      read: (index, offset, length) => granted.read(index, offset, length),
+      write: (index, offset, bytes) => granted.write(index, offset, bytes),
+      async revoke() {
+        live.delete(granted)
+        await granted.revoke()
+      },
+    }
+  }
+  return grantTable(new Hypervisor(), domainId(guestDomain), grant, async () => {
+    for (const granted of live) await granted.revoke()
+  })
+}
+
+function grantTable(
+  hypervisor: Hypervisor,
+  domain: DomainId,
+  grant: (count: number, options?: GrantOptions) => Awaitable<GrantedPages>,
+  revokeAll: () => Awaitable<void>,
+): GrantTableProvider {
   const window = openWindow({ pageCount: 512 })
   const table = hypervisor.grantTable()
-
-  const grant: GrantTableProvider['granter']['grant'] = (pageCount, options = {}) => {
-    const { writable = true, to = OWN_DOMAIN } = options
-    const pages = hypervisor.sharePages({ to, pageCount, readonly: !writable })
-    return grantedPages(pages, [...pages.references.keys()])
-  }
-
   return {
     table,
     window,
-    domain: domainId(OWN_DOMAIN),
+    domain,
     otherDomain: domainId(5),
     absentDomain: domainId(77),
     unusedReference: grantReference(3),
     granter: { grant },
     capabilities: {
       consecutive: {
-        grant(count) {
-          const pages = hypervisor.sharePages({ to: OWN_DOMAIN, pageCount: PAGES_TO_CHOOSE_FROM })
-          return grantedPages(pages, consecutive(pages.references, count))
+        async grant(count) {
+          const pages = await grant(PAGES_TO_CHOOSE_FROM)
+          return someOf(pages, consecutive(pages.references, count))
         },
       },
       paging: { unavailable: 'Xen on Arm pages nothing out' },
       protection: { of: (page) => protectionAt(window.hostAddress + page * 4096) },
       accounting: { liveMappings: () => countMappings('/dev/xen/gntdev') },
-      eventChannels: {
-        bind() {
-          const { eventChannels, domain } = hypervisor
-          const offered = eventChannels.allocateUnbound(domain, domain)
-          const port = eventChannels.bindInterdomain(domain, domain, offered)
-          let signals = 0
-          eventChannels.setHandler(domain, offered, () => {
-            signals++
-          })
-          return {
-            port,
-            async signals() {
-              await delay(SIGNAL_MILLISECONDS)
-              return signals
-            },
-          }
-        },
-      },
+      eventChannels: { bind: () => observedEventChannel(hypervisor) },
       reopening: {
         reopen() {
           table.close()
           return hypervisor.grantTable()
         },
       },
-      death: { unavailable: 'dom0 is the granter here' },
+      death: { unavailable: 'the rig has no tool that destroys a guest' },
     },
-    close() {
+    async close() {
       hypervisor.close()
       window.close()
+      await revokeAll()
     },
   }
 }
 
-function grantedPages(pages: SharedPages, places: readonly number[]): GrantedPages {
-  const at = (index: number): number => (places[index] ?? -1) * 4096
+/** A channel from this domain to itself. */
+function observedEventChannel({ eventChannels, domain }: Hypervisor): {
+  readonly port: number
+  signals(): Promise<number>
+} {
+  const offered = eventChannels.allocateUnbound(domain, domain)
+  const port = eventChannels.bindInterdomain(domain, domain, offered)
+  let signals = 0
+  eventChannels.setHandler(domain, offered, () => {
+    signals++
+  })
   return {
-    references: places.map((place) => grantReference(pages.references[place] ?? -1)),
+    port,
+    async signals() {
+      await delay(SIGNAL_MILLISECONDS)
+      return signals
+    },
+  }
+}
+
+function pagesOfThisDomain(pages: SharedPages): GrantedPages {
+  const { bytes, references } = pages
+  return {
+    references: references.map((reference) => grantReference(reference)),
     read: (index, offset, length) =>
-      pages.bytes.slice(at(index) + offset, at(index) + offset + length),
-    write: (index, offset, bytes) => pages.bytes.set(bytes, at(index) + offset),
+      bytes.slice(index * 4096 + offset, index * 4096 + offset + length),
+    write: (index, offset, source) => bytes.set(source, index * 4096 + offset),
     revoke: () => pages.close(),
+  }
+}
+
+/** The pages at these places. */
+function someOf(pages: GrantedPages, places: readonly number[]): GrantedPages {
+  const at = (index: number): number => places[index] ?? -1
+  return {
+    references: places.flatMap((place) => pages.references[place] ?? []),
+    read: (index, offset, length) => pages.read(at(index), offset, length),
+    write: (index, offset, bytes) => pages.write(at(index), offset, bytes),
+    revoke: () => pages.revoke(),
   }
 }
 
