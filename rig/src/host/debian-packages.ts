@@ -24,12 +24,14 @@ export class DebianPackages {
   readonly #progress: Progress
   readonly #state: string
   readonly #stamp: string
+  readonly #settings: string
 
   constructor(cache: ArtefactCache, progress: Progress) {
     this.#cache = cache
     this.#progress = progress
     this.#state = join(cache.folder, 'debian-arm64-lists')
     this.#stamp = join(this.#state, 'complete')
+    this.#settings = join(this.#state, 'apt.conf')
   }
 
   /**
@@ -125,11 +127,10 @@ export class DebianPackages {
         'apt-get and dpkg are needed to fetch Xen and Linux for arm64 from Debian: the rig runs on Debian 12',
       )
     }
+    await this.#writeSettings()
     const stamp = this.#stamp
     const age = existsSync(stamp) ? Date.now() - (await stat(stamp)).mtimeMs : Infinity
     if (age < LIST_DAYS * 24 * 60 * 60 * 1000) return
-    await mkdir(join(this.#state, 'lists/partial'), { recursive: true })
-    await mkdir(join(this.#state, 'cache/archives/partial'), { recursive: true })
     try {
       await this.#progress.step("fetching Debian's list of packages for arm64", () =>
         runTool('apt-get', [...this.#options(), 'update']),
@@ -146,19 +147,27 @@ export class DebianPackages {
   }
 
   #options(): string[] {
-    const settings = [
-      'APT::Architecture=arm64',
-      'APT::Architectures=arm64',
-      `Dir::State::lists=${join(this.#state, 'lists')}`,
-      `Dir::Cache=${join(this.#state, 'cache')}`,
-      'Dir::State::status=/dev/null',
+    return ['--config-file', this.#settings]
+  }
+
+  async #writeSettings(): Promise<void> {
+    const settings = {
+      'APT::Architecture': 'arm64',
+      'APT::Architectures': 'arm64',
+      'Dir::State::lists': join(this.#state, 'lists'),
+      'Dir::Cache': join(this.#state, 'cache'),
+      // Nothing is installed on the system that packages are looked up for.
+      'Dir::State::status': '/dev/null',
       // Downloads go into a folder that only this user may read.
-      'APT::Sandbox::User=root',
-      'Acquire::Retries=2',
-      'Acquire::http::Timeout=30',
-      'Acquire::https::Timeout=30',
-    ]
-    return settings.flatMap((setting) => ['--option', setting])
+      'APT::Sandbox::User': 'root',
+      'Acquire::Retries': '2',
+      'Acquire::http::Timeout': '30',
+      'Acquire::https::Timeout': '30',
+    }
+    await mkdir(join(this.#state, 'lists/partial'), { recursive: true })
+    await mkdir(join(this.#state, 'cache/archives/partial'), { recursive: true })
+    const lines = Object.entries(settings).map(([name, value]) => `${name} "${value}";\n`)
+    await writeFile(this.#settings, lines.join(''))
   }
 }
 
@@ -189,8 +198,9 @@ function count(packages: readonly DebianPackage[]): string {
 
 function unavailable(what: string, cause: unknown): RigUnavailableError {
   const message = cause instanceof Error ? cause.message : String(cause)
+  const errors = [...message.matchAll(/^E: (?<text>.*)$/gm)].map(({ groups }) => groups?.['text'])
   return new RigUnavailableError(
-    `apt ${what}; check the network and that the package sources are those of Debian 12: ${message}`,
+    `apt ${what}: ${errors[0] ?? message}; check the network, and that the package sources are those of Debian 12`,
     { cause },
   )
 }

@@ -1,4 +1,4 @@
-import { RigError, RigUnavailableError } from './errors.ts'
+import { RigUnavailableError } from './errors.ts'
 import type { Progress } from './progress.ts'
 import { hasTool, runTool } from './tool.ts'
 
@@ -62,6 +62,13 @@ export async function ensureHostTools(
   if (reason !== undefined) throw new RigUnavailableError(reason)
   const packages = missing.map(({ debianPackage }) => debianPackage)
   await progress.step(`installing ${packages.join(', ')}`, () => install(packages))
+  const absent = missing.filter(({ program }) => !hasTool(program))
+  if (absent.length > 0) {
+    const programs = absent.map(({ program }) => program).join(', ')
+    throw new RigUnavailableError(
+      `${programs} not found, though apt-get has installed ${packages.join(', ')}: is PATH complete?`,
+    )
+  }
 }
 
 async function install(packages: readonly string[]): Promise<void> {
@@ -72,9 +79,10 @@ async function install(packages: readonly string[]): Promise<void> {
     await runTool('apt-get', ['update'], { variables })
     await aptInstall()
   } catch (cause) {
-    const message = cause instanceof RigError ? cause.message : String(cause)
+    const message = cause instanceof Error ? cause.message : String(cause)
+    const error = /^E: (?<text>.*)$/m.exec(message)?.groups?.['text'] ?? message
     throw new RigUnavailableError(
-      `apt-get could not install ${packages.join(', ')}; check the network and the package sources: ${message}`,
+      `apt-get could not install ${packages.join(', ')}: ${error}; check the network and the package sources`,
       { cause },
     )
   }
