@@ -1,4 +1,11 @@
-import { foreignMemoryContract, grantTableContract } from '@xmc/contract'
+import {
+  eventChannelsContract,
+  foreignCacheContract,
+  foreignMemoryContract,
+  grantCacheContract,
+  grantTableContract,
+} from '@xmc/contract'
+import { ownEventChannels } from './providers/event-channels.ts'
 import { guestForeignMemory } from './providers/foreign-memory.ts'
 import { guestGrantedPages, selfGrantedPages } from './providers/grant-table.ts'
 import { smoke } from './smoke.ts'
@@ -10,4 +17,8 @@ export const suites: readonly Suite[] = [
   contractSuite('grants-of-dom0', grantTableContract, selfGrantedPages),
   contractSuite('grants-of-guest', grantTableContract, guestGrantedPages),
   contractSuite('foreign-memory', foreignMemoryContract, guestForeignMemory),
+  contractSuite('event-channels', eventChannelsContract, ownEventChannels),
+  contractSuite('cache-of-dom0-grants', grantCacheContract, selfGrantedPages),
+  contractSuite('cache-of-guest-grants', grantCacheContract, guestGrantedPages),
+  contractSuite('cache-of-foreign-memory', foreignCacheContract, guestForeignMemory),
 ]
