@@ -8,7 +8,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { ArtefactCache, artefactName, cacheFolder } from '../src/host/artefact-cache.ts'
+import { ArtefactCache, artefactName, cacheFolder } from '../src/host/artefacts/artefact-cache.ts'
 import { temporaryFolder } from './helpers/temporary-folder.ts'
 
 const nothing = async (): Promise<void> => {}

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { parseInstallPlan, parseOnlyDependency } from '../src/host/debian-packages.ts'
+import { parseInstallPlan, parseOnlyDependency } from '../src/host/artefacts/debian-packages.ts'
 
 describe('parseInstallPlan', () => {
   it('takes names and versions from what apt would install', () => {

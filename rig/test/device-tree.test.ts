@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { bootSource } from '../src/host/device-tree.ts'
+import { bootSource } from '../src/host/machine/device-tree.ts'
 
 it('bootSource tells Xen where dom0 and its guests are', () => {
   const source = bootSource({

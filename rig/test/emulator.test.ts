@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { type EmulatorOptions, runEmulator } from '../src/host/emulator.ts'
+import { type EmulatorOptions, runEmulator } from '../src/host/machine/emulator.ts'
 import { temporaryFolder } from './helpers/temporary-folder.ts'
 
 afterEach(() => {

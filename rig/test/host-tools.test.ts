@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { hostTools, whyNotInstallable } from '../src/host/host-tools.ts'
+import { hostTools, whyNotInstallable } from '../src/host/artefacts/host-tools.ts'
 
 describe('whyNotInstallable', () => {
   const missing = hostTools.filter(({ program }) => program !== 'cpio')

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { writeInitramfs } from '../src/host/initramfs.ts'
+import { writeInitramfs } from '../src/host/images/initramfs.ts'
 import { hasTool, runTool } from '../src/host/tool.ts'
 import { temporaryFolder } from './helpers/temporary-folder.ts'
 

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { prepareMachine } from '../src/host/machine.ts'
+import { prepareMachine } from '../src/host/machine/machine.ts'
 import { temporaryFolder } from './helpers/temporary-folder.ts'
 
 it('prepareMachine refuses domains that do not fit beside the images', async () => {

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'n
 import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { shellWord, writePackagesLayer } from '../src/host/packages-layer.ts'
+import { shellWord, writePackagesLayer } from '../src/host/images/packages-layer.ts'
 import { temporaryFolder } from './helpers/temporary-folder.ts'
 
 /** Writes files into a folder and returns it. */

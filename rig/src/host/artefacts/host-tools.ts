@@ -1,6 +1,6 @@
-import { RigUnavailableError } from './errors.ts'
-import type { Progress } from './progress.ts'
-import { hasTool, runTool } from './tool.ts'
+import { RigUnavailableError } from '../errors.ts'
+import type { Progress } from '../progress.ts'
+import { hasTool, runTool } from '../tool.ts'
 
 /** A program the rig runs on the host, and the Debian package that has it. */
 export interface HostTool {

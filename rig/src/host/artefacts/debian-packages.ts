@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { RigError, RigUnavailableError } from '../errors.ts'
+import type { Progress } from '../progress.ts'
+import { hasTool, runTool } from '../tool.ts'
 import type { ArtefactCache } from './artefact-cache.ts'
-import { RigError, RigUnavailableError } from './errors.ts'
-import type { Progress } from './progress.ts'
-import { hasTool, runTool } from './tool.ts'
 
 /** Age at which the list of packages is fetched again, where there is a network. */
 const LIST_DAYS = 7

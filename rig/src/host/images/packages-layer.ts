@@ -1,8 +1,8 @@
 import { existsSync, realpathSync } from 'node:fs'
 import { chmod, cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { RigError } from './errors.ts'
-import type { NpmPackage } from './npm-packages.ts'
+import type { NpmPackage } from '../artefacts/npm-packages.ts'
+import { RigError } from '../errors.ts'
 
 /** Where the layer puts the rig and the packages; a program in it can import them by name. */
 const packagesFolder = '/xmc'

@@ -1,8 +1,8 @@
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { RigError } from '../errors.ts'
+import { runTool } from '../tool.ts'
 import { type BootDescription, type BootModule, bootSource, type GuestBoot } from './device-tree.ts'
-import { RigError } from './errors.ts'
-import { runTool } from './tool.ts'
 
 /** Files a domain boots from. */
 interface DomainImages {
