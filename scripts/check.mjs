@@ -31,6 +31,7 @@ const steps = [
   ['changesets', (name) => command(name, 'npm', ['run', '--silent', 'check:changesets'])],
   ['install', (name) => reporting(name, 'npm', ['run', '--silent', 'check:packed', '--'])],
   ['museum', (name) => reporting(name, 'npm', ['run', '--silent', 'check:museum', '--'])],
+  ['xen', (name) => reporting(name, 'npm', ['run', '--silent', 'check:xen', '--'])],
 ]
 
 const reports = mkdtempSync(join(tmpdir(), 'xmc-ci-'))

@@ -3,6 +3,7 @@ import { constants } from 'node:os'
 import { XmcError } from '@xmc/core'
 import { Command, CommanderError } from 'commander'
 import { addCopyCommand } from './commands/copy.ts'
+import { addDoctorCommand } from './commands/doctor.ts'
 import type { CommandEnvironment } from './commands/environment.ts'
 import { addMtreeCommand } from './commands/mtree.ts'
 import { addServeCommand } from './commands/serve.ts'
@@ -26,9 +27,13 @@ export async function runCommandLine(
   environment: CommandEnvironment,
 ): Promise<number> {
   const json = parameters.includes('--json')
+  let exitCode = 0
+  const fail = (): void => {
+    exitCode = FAILED
+  }
   try {
-    await program(environment, json).parseAsync(parameters, { from: 'user' })
-    return 0
+    await program(environment, json, fail).parseAsync(parameters, { from: 'user' })
+    return exitCode
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0
     const { code, message } = describe(error)
@@ -41,7 +46,8 @@ export async function runCommandLine(
   }
 }
 
-function program(environment: CommandEnvironment, json: boolean): Command {
+/** The commands. `fail` makes a run fail that has said all there is to say. */
+function program(environment: CommandEnvironment, json: boolean, fail: () => void): Command {
   const { stdout, stderr } = environment
   const command = new Command('arm-virt')
     .description('An Arm board for Xen guests: serves disks to a guest through grants.')
@@ -58,6 +64,7 @@ function program(environment: CommandEnvironment, json: boolean): Command {
   addCopyCommand(command, environment)
   addMtreeCommand(command, environment)
   addStatsCommand(command, environment)
+  addDoctorCommand(command, environment, fail)
   return command
 }
 

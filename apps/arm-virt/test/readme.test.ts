@@ -22,7 +22,9 @@ describe('README', () => {
 
   test('it names every option, and the commands name no other', async () => {
     const helps = await Promise.all(
-      ['serve', 'copy', 'mtree', 'stats'].map((command) => runCommand([command, '--help'])),
+      ['serve', 'copy', 'mtree', 'stats', 'doctor'].map((command) =>
+        runCommand([command, '--help']),
+      ),
     )
     const options = new Set(
       helps.flatMap(({ stdout }) => stdout.match(/(?<= {2})--[a-z-]+/g) ?? []),

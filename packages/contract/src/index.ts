@@ -1,4 +1,8 @@
+export { foreignCacheContract } from './caches/foreign-cache.ts'
+export { grantCacheContract } from './caches/grant-cache.ts'
 export * from './contract-case.ts'
+export { type EventChannelsCase, eventChannelsContract } from './event-channels/contract.ts'
+export * from './event-channels/provider.ts'
 export { foreignMemoryContract } from './foreign-memory/contract.ts'
 export * from './foreign-memory/provider.ts'
 export type { ForeignMemoryCase } from './foreign-memory/steps.ts'

@@ -30,4 +30,17 @@ export interface TargetWindow extends HostWindow {
    * @throws XmcError when an argument is out of range or the kernel refuses
    */
   map(page: WindowPage, pageCount: number, fd: number, fileOffset: number, writable: boolean): void
+  /**
+   * As `map`, on another thread, for a device whose map waits. The pages are nobody's until the promise
+   * settles. Providers use `map` where a window has no such form.
+   *
+   * @throws XmcError as `map`
+   */
+  mapAsync?(
+    page: WindowPage,
+    pageCount: number,
+    fd: number,
+    fileOffset: number,
+    writable: boolean,
+  ): Promise<void>
 }

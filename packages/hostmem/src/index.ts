@@ -13,3 +13,5 @@ export {
   type WindowOptions,
   type WindowSizeReason,
 } from './window.ts'
+export * from './window-mappings.ts'
+export * from './window-target.ts'

@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import { PAGE_SIZE, XmcError } from '@xmc/core'
 
 /** Platforms that the package works on, as `process.platform` and `process.arch` joined by a hyphen. */
@@ -20,6 +21,20 @@ export function requireSupportedPlatform(
 ): void {
   if (!SUPPORTED_PLATFORMS.includes(`${platform}-${arch}`) || pageSize !== PAGE_SIZE) {
     throw new UnsupportedPlatformError(platform, arch, pageSize)
+  }
+}
+
+/**
+ * The library through which C functions are called (koffi), loaded when it is first asked for. For
+ * packages beside this one that call the kernel.
+ *
+ * @throws NativeLibraryError `ERR_XMC_NATIVE_LIBRARY`
+ */
+export function loadNativeInterface(): typeof import('koffi') {
+  try {
+    return createRequire(import.meta.url)('koffi')
+  } catch (error) {
+    throw new NativeLibraryError(error)
   }
 }
 

@@ -167,20 +167,7 @@ class HostMemoryWindow implements TargetWindow {
     fileOffset: number,
     writable: boolean,
   ): void {
-    this.#check(page, pageCount)
-    if (!isNonNegativeInt32(fd)) {
-      throw new InvalidArgumentError('fd', 'an integer from 0 to 2147483647', fd)
-    }
-    if (!Number.isSafeInteger(fileOffset) || fileOffset < 0 || fileOffset % PAGE_SIZE !== 0) {
-      throw new InvalidArgumentError(
-        'fileOffset',
-        'a multiple of 4096 from 0 to 2^53 - 4096',
-        fileOffset,
-      )
-    }
-    if (typeof writable !== 'boolean') {
-      throw new InvalidArgumentError('writable', 'true or false', writable)
-    }
+    this.#checkMap(page, pageCount, fd, fileOffset, writable)
     const address = this.#calls.mmap(
       this.hostAddress + page * PAGE_SIZE,
       pageCount * PAGE_SIZE,
@@ -194,6 +181,40 @@ class HostMemoryWindow implements TargetWindow {
       this.#refuse(errno, page, pageCount, `fd ${fd} at offset ${fileOffset}`)
     }
     this.#note(page, pageCount, MAPPED)
+  }
+
+  /**
+   * As `map`, on another thread, for a device whose map waits. Nobody touches the pages, and nothing
+   * else is done to them here, until the promise settles; the descriptor stays open until then.
+   *
+   * @throws ClosedError `ERR_XMC_CLOSED`, also when the window was closed in the meantime: nothing is mapped
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`; nothing was changed
+   * @throws SystemCallError `ERR_XMC_SYSTEM_CALL` as `map`
+   */
+  async mapAsync(
+    page: WindowPage,
+    pageCount: number,
+    fd: number,
+    fileOffset: number,
+    writable: boolean,
+  ): Promise<void> {
+    this.#checkMap(page, pageCount, fd, fileOffset, writable)
+    // From here on the buffer must not be collected.
+    this.#note(page, pageCount, MAPPED)
+    const errno = await this.#calls.mmapAsync(
+      this.hostAddress + page * PAGE_SIZE,
+      pageCount * PAGE_SIZE,
+      writable ? PROT_READ | PROT_WRITE : PROT_READ,
+      MAP_SHARED | MAP_FIXED,
+      fd,
+      fileOffset,
+    )
+    if (this.#closed) {
+      const restoreErrno = this.#restore(page, pageCount)
+      if (restoreErrno !== 0) throw restoreError(restoreErrno, page, pageCount)
+      throw new ClosedError('the window of host memory')
+    }
+    if (errno !== 0) this.#refuse(errno, page, pageCount, `fd ${fd} at offset ${fileOffset}`)
   }
 
   /**
@@ -267,6 +288,29 @@ class HostMemoryWindow implements TargetWindow {
     if (!Number.isInteger(pageCount) || pageCount < 1 || pageCount > this.pageCount - page) {
       const expected = `an integer from 1 to ${this.pageCount - page}, up to the end of the window`
       throw new InvalidArgumentError('pageCount', expected, pageCount)
+    }
+  }
+
+  #checkMap(
+    page: number,
+    pageCount: number,
+    fd: number,
+    fileOffset: number,
+    writable: boolean,
+  ): void {
+    this.#check(page, pageCount)
+    if (!isNonNegativeInt32(fd)) {
+      throw new InvalidArgumentError('fd', 'an integer from 0 to 2147483647', fd)
+    }
+    if (!Number.isSafeInteger(fileOffset) || fileOffset < 0 || fileOffset % PAGE_SIZE !== 0) {
+      throw new InvalidArgumentError(
+        'fileOffset',
+        'a multiple of 4096 from 0 to 2^53 - 4096',
+        fileOffset,
+      )
+    }
+    if (typeof writable !== 'boolean') {
+      throw new InvalidArgumentError('writable', 'true or false', writable)
     }
   }
 

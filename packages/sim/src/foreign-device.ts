@@ -9,24 +9,21 @@ import {
   type TargetWindow,
   type WindowPage,
 } from '@xmc/core'
+import { checkTarget, errorAfterReset, resetUnlessClosed, WindowMappings } from '@xmc/hostmem'
 import type { MappingReport } from './accounting.ts'
 import type { InjectedFault } from './faults.ts'
 import { type DomainId, type GuestFrame, guestFrame } from './identifiers.ts'
 import type { MappedDomain, Parts } from './internal/parts.ts'
 import {
-  checkTarget,
   errnoOfError,
-  errorAfterReset,
   injectedError,
   mapMachinePages,
   portCall,
   resetMissing,
   resetPages,
-  resetUnlessClosed,
   retryPagedOut,
 } from './internal/port-call.ts'
 import { rangesOf } from './internal/ranges.ts'
-import { WindowMappings } from './internal/window-mappings.ts'
 import type { Hold } from './machine-memory.ts'
 
 /** One request to map frames of a domain. */

@@ -8,6 +8,7 @@ import {
   type TargetWindow,
   type WindowPage,
 } from '@xmc/core'
+import { checkTarget, errorAfterReset, resetUnlessClosed, WindowMappings } from '@xmc/hostmem'
 import type { MappingReport } from './accounting.ts'
 import type { InjectedFault } from './faults.ts'
 import type { GrantCopySegment, GrantMapRequest, UnmapNotify } from './grant-request.ts'
@@ -15,19 +16,15 @@ import { GRANT_MAP_FLAGS, GRANT_STATUS, type GrantCopyEnd } from './grant-table.
 import type { DomainId, GrantReference } from './identifiers.ts'
 import type { MappedDomain, Parts } from './internal/parts.ts'
 import {
-  checkTarget,
   errnoOfError,
-  errorAfterReset,
   injectedError,
   laterTurn,
   mapMachinePages,
   portCall,
   resetPages,
-  resetUnlessClosed,
   retryPagedOut,
 } from './internal/port-call.ts'
 import { rangesOf } from './internal/ranges.ts'
-import { WindowMappings } from './internal/window-mappings.ts'
 import type { Hold } from './machine-memory.ts'
 
 interface PinnedPage {

@@ -22,6 +22,7 @@ import type { OpenDevice, Parts } from './internal/parts.ts'
 import { injectedError } from './internal/port-call.ts'
 import type { InterruptLines } from './interrupts.ts'
 import { MachineMemory } from './machine-memory.ts'
+import { SharedFrames, SharedPages, type SharePagesOptions } from './shared-pages.ts'
 
 /** First frame of RAM where nothing else is said: guest address 0x40000000, as Xen has it on Arm. */
 export const DEFAULT_RAM_BASE = 0x40000
@@ -107,6 +108,7 @@ export class Hypervisor {
   /** The interrupt lines of all domains. */
   readonly interrupts: InterruptLines
   readonly #domains = new Map<number, Domain>()
+  readonly #sharedFrames = new WeakMap<Domain, SharedFrames>()
   readonly #machine: MachineMemory
   readonly #parts: Parts
   readonly #onHandlerError: HandlerErrorListener
@@ -235,6 +237,22 @@ export class Hypervisor {
    */
   grantTable(caller = 0, { name = 'grants' }: DeviceOptions = {}): GrantDevice {
     return new GrantDevice(this.#parts, this.#caller(caller), name)
+  }
+
+  /**
+   * Makes pages for a domain and grants them, as `/dev/xen/gntalloc` does for a program.
+   *
+   * @param caller the domain that grants; default the control domain
+   * @throws SystemCallError `ERR_XMC_SYSTEM_CALL`: `ESRCH` when the caller does not exist or is dying, `ENOSPC`
+   * when its grant table is full, `ENOMEM` when the machine has no page left
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`
+   * @throws ClosedError `ERR_XMC_CLOSED`
+   */
+  sharePages(options: SharePagesOptions, caller = 0): SharedPages {
+    const domain = this.domain(this.#caller(caller))
+    const frames = this.#sharedFrames.get(domain) ?? new SharedFrames()
+    this.#sharedFrames.set(domain, frames)
+    return new SharedPages(domain, frames, options)
   }
 
   /** Pages of the machine that are in use: those of domains, and those that only a mapping keeps. */

@@ -1,3 +1,4 @@
+import type { DoctorReport } from '@xmc/xen'
 import type { DiskOpener } from '../job.ts'
 
 /** Where a command writes. */
@@ -16,4 +17,6 @@ export interface CommandEnvironment {
   readonly signal?: AbortSignal | undefined
   /** Opens disks; as files by default. */
   readonly openDisk?: DiskOpener | undefined
+  /** Looks at what real Xen takes; at this machine by default. */
+  readonly examine?: (() => DoctorReport) | undefined
 }

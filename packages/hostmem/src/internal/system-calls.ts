@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module'
-import { NativeLibraryError, requireSupportedPlatform } from '../platform.ts'
+import { loadNativeInterface, requireSupportedPlatform } from '../platform.ts'
 
 // Linux gives these numbers to x64 and arm64 alike: both take them from its generic headers.
 export const PROT_READ = 1
@@ -32,6 +31,15 @@ export interface SystemCalls {
     fd: number,
     fileOffset: number,
   ) => number
+  /** As `mmap`, on another thread. Resolves with 0, or the errno. */
+  readonly mmapAsync: (
+    address: number,
+    length: number,
+    protection: number,
+    flags: number,
+    fd: number,
+    fileOffset: number,
+  ) => Promise<number>
   readonly madvise: (address: number, length: number, advice: number) => number
   /** Returns the address of `target`: with a length of 0, the way to learn where a buffer lies. */
   readonly memcpy: (target: Uint8Array, source: Uint8Array, length: number) => number
@@ -60,17 +68,26 @@ export function systemCalls(): SystemCalls {
 
 function load(): SystemCalls {
   requireSupportedPlatform()
-  const koffi = loadKoffi()
+  const koffi = loadNativeInterface()
   // The C library is part of the process already, under whatever name it has.
   const libc = koffi.load(null)
   const getpagesize: () => number = libc.func('int getpagesize()')
   requireSupportedPlatform(process.platform, process.arch, getpagesize())
+  // Addresses are declared as integers so that plain numbers go in and out: a pointer type would
+  // cost a BigInt for each call.
+  const mmap = libc.func(
+    'int64_t mmap(uint64_t address, size_t length, int protection, int flags, int fd, int64_t offset)',
+  )
   return {
-    // Addresses are declared as integers so that plain numbers go in and out: a pointer type would
-    // cost a BigInt for each call.
-    mmap: libc.func(
-      'int64_t mmap(uint64_t address, size_t length, int protection, int flags, int fd, int64_t offset)',
-    ),
+    mmap,
+    mmapAsync: (...parameters) =>
+      new Promise((resolve, reject) => {
+        mmap.async(...parameters, (error: unknown, address: number) => {
+          // koffi keeps the errno of the other thread for the time of this callback.
+          if (error === null) resolve(address === -1 ? koffi.errno() : 0)
+          else reject(error)
+        })
+      }),
     madvise: libc.func('int madvise(uint64_t address, size_t length, int advice)'),
     memcpy: libc.func('uint64_t memcpy(void *target, const void *source, size_t length)'),
     memfdCreate: libc.func('memfd_create', 'int', ['const char *', 'unsigned int']),
@@ -78,13 +95,5 @@ function load(): SystemCalls {
     getrlimit: libc.func('int getrlimit(int resource, void *limits)'),
     setrlimit: libc.func('int setrlimit(int resource, const void *limits)'),
     errno: () => koffi.errno(),
-  }
-}
-
-function loadKoffi(): typeof import('koffi') {
-  try {
-    return createRequire(import.meta.url)('koffi')
-  } catch (error) {
-    throw new NativeLibraryError(error)
   }
 }

@@ -7,7 +7,7 @@ import { Hypervisor } from '@xmc/sim'
 export function simulatedForeignMemory(): ForeignMemoryProvider {
   const hypervisor = new Hypervisor({ seed: 1, pagingRetry: { intervalMilliseconds: 1 } })
   const guest = hypervisor.createDomain({ memoryBytes: 32 * 4096, ramBase: 0x40000 })
-  const window = openWindow({ pageCount: 64 })
+  const window = openWindow({ pageCount: 1024 })
   return {
     memory: hypervisor.foreignMemory(),
     window,

@@ -7,7 +7,7 @@ export interface PlacedMapping {
   readonly pageCount: number
 }
 
-/** Which mapping each page of each window belongs to, for the mappings of one device. */
+/** Which mapping each page of each window belongs to, for the mappings of one device of a provider. */
 export class WindowMappings<Mapping extends PlacedMapping> {
   /** For each window page the number of its mapping, 0 for none. */
   readonly #owners = new WeakMap<TargetWindow, Int32Array>()
@@ -15,14 +15,14 @@ export class WindowMappings<Mapping extends PlacedMapping> {
   readonly #mappings: (Mapping | undefined)[] = [undefined]
   readonly #freeNumbers: number[] = []
 
-  /** Adds a mapping. It owns those of its pages whose entry in `machines` is not negative. */
-  add(mapping: Mapping, machines: Float64Array): void {
+  /** Adds a mapping. It owns those of its pages whose entry in `pages` is not negative. */
+  add(mapping: Mapping, pages: ArrayLike<number>): void {
     const number = this.#freeNumbers.pop() ?? this.#mappings.length
     this.#mappings[number] = mapping
     this.#numbers.set(mapping, number)
     const owners = this.#ownersOf(mapping.window)
     for (let i = 0; i < mapping.pageCount; i++) {
-      if ((machines[i] ?? -1) >= 0) owners[mapping.windowPage + i] = number
+      if ((pages[i] ?? -1) >= 0) owners[mapping.windowPage + i] = number
     }
   }
 

@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest'
+import { createMemoryFile, openWindow, windowPage } from '../src/index.ts'
+import { bytesOf } from './helpers/pages.ts'
+
+describe('mapAsync', () => {
+  it('maps on another thread, in place', async () => {
+    using window = openWindow({ pageCount: 8 })
+    using file = createMemoryFile({ name: 'async', size: 8192 })
+    file.write(4096, Uint8Array.of(7))
+    await window.mapAsync(windowPage(3), 1, file.fd, 4096, true)
+    expect(bytesOf(window, 3)[0]).toBe(7)
+    bytesOf(window, 3)[1] = 9
+    const seen = new Uint8Array(2)
+    file.read(4096, seen)
+    expect([...seen]).toEqual([7, 9])
+    expect(window.mappedPages).toBe(1)
+    window.reset(windowPage(3), 1)
+    expect(window.mappedPages).toBe(0)
+  })
+
+  it('rejects with the errno of the other thread, and zeros are in place', async () => {
+    using window = openWindow({ pageCount: 8 })
+    bytesOf(window, 0, 8).fill(0xee)
+    await expect(window.mapAsync(windowPage(1), 2, 1_000_000, 0, false)).rejects.toMatchObject({
+      code: 'ERR_XMC_SYSTEM_CALL',
+      call: 'mmap',
+      errnoName: 'EBADF',
+    })
+    expect(bytesOf(window, 1, 2)).toEqual(new Uint8Array(8192))
+    expect(bytesOf(window, 3)[0]).toBe(0xee)
+    expect(window.mappedPages).toBe(0)
+  })
+
+  it('rejects an argument that is out of range, and changes nothing', async () => {
+    using window = openWindow({ pageCount: 2 })
+    await expect(window.mapAsync(windowPage(1), 2, 0, 0, true)).rejects.toMatchObject({
+      code: 'ERR_XMC_ARGUMENT',
+      field: 'pageCount',
+    })
+    await expect(window.mapAsync(windowPage(1), 1, -1, 0, true)).rejects.toMatchObject({
+      field: 'fd',
+    })
+    expect(window.mappedPages).toBe(0)
+  })
+
+  it('leaves nothing in a window that is closed meanwhile', async () => {
+    const window = openWindow({ pageCount: 8 })
+    using file = createMemoryFile({ name: 'async', size: 4096 })
+    file.write(0, Uint8Array.of(7))
+    const mapped = window.mapAsync(windowPage(0), 1, file.fd, 0, true)
+    window.close()
+    await expect(mapped).rejects.toMatchObject({ code: 'ERR_XMC_CLOSED' })
+    expect(bytesOf(window, 0)[0]).toBe(0)
+    expect(window.mappedPages).toBe(0)
+  })
+})

@@ -1,0 +1,14 @@
+import { eventChannelsContract } from '@xmc/contract'
+import { describe, expect, it } from 'vitest'
+import { simulatedEventChannels } from '../helpers/event-channels-provider.ts'
+
+describe('the simulator meets the contract of event channels', () => {
+  it.each(eventChannelsContract)('$id $title', async (contractCase) => {
+    const provider = simulatedEventChannels()
+    try {
+      await expect(contractCase.run(provider)).resolves.toBeUndefined()
+    } finally {
+      await provider.close()
+    }
+  })
+})

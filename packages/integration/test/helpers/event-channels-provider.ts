@@ -1,0 +1,20 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import type { EventChannelsProvider } from '@xmc/contract'
+import { domainId } from '@xmc/foreign'
+import { Hypervisor } from '@xmc/sim'
+
+/** Event channels of the simulator's control domain. */
+export function simulatedEventChannels(): EventChannelsProvider {
+  const hypervisor = new Hypervisor({ seed: 1 })
+  return {
+    eventChannels: hypervisor.eventChannels,
+    domain: domainId(0),
+    absentDomain: domainId(77),
+    async settle() {
+      // A handler that sends is followed by another one in a later turn.
+      for (let turns = 0; turns < 5; turns++) await turn()
+    },
+    capabilities: {},
+    close: () => hypervisor.close(),
+  }
+}

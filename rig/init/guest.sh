@@ -1,0 +1,15 @@
+#!/bin/busybox sh
+# The first process of the guest: makes the devices it grants pages with, and runs the guest's program.
+/bin/busybox --install -s /bin
+export PATH=/bin:/sbin HOME=/tmp NO_COLOR=1
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /tmp
+for module in xen-evtchn xen-gntalloc; do
+  insmod /modules/$module.ko
+done
+cd /xmc
+node dist/guest/main.js </dev/null
+echo "the guest's program ended with $?"
+poweroff -f

@@ -1,0 +1,37 @@
+import { reportCase, reportComplete } from './report.ts'
+import { describe } from './suite.ts'
+import { suites } from './suites.ts'
+
+/** Runs the suites named on the command line, all by default, and reports each case to the host. */
+async function runSuites(names: readonly string[]): Promise<number> {
+  const unknown = names.filter((name) => !suites.some((suite) => suite.name === name))
+  if (unknown.length > 0) {
+    const known = suites.map(({ name }) => name).join(', ')
+    process.stdout.write(`no suite is named ${unknown.join(', ')}: there are ${known}\n`)
+    return 2
+  }
+  let failed = 0
+  for (const suite of suites.filter(({ name }) => names.length === 0 || names.includes(name))) {
+    const started = performance.now()
+    try {
+      for await (const result of suite.run()) {
+        if (result.outcome === 'failed') failed += 1
+        reportCase(result)
+      }
+    } catch (error) {
+      failed += 1
+      reportCase({
+        suite: suite.name,
+        id: 'suite',
+        title: 'every case can be run',
+        outcome: 'failed',
+        milliseconds: performance.now() - started,
+        detail: describe(error),
+      })
+    }
+  }
+  reportComplete()
+  return failed > 0 ? 1 : 0
+}
+
+process.exitCode = await runSuites(process.argv.slice(2))

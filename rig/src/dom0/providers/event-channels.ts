@@ -1,0 +1,20 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { EventChannelsProvider } from '@xmc/contract'
+import { domainId } from '@xmc/foreign'
+import { Hypervisor } from '@xmc/xen'
+
+/** Time for a signal, and for the answer to it, to come from Xen through the kernel to this process. */
+const SETTLE_MILLISECONDS = 50
+
+/** Real event channels, from dom0 to itself. */
+export function ownEventChannels(): EventChannelsProvider {
+  const hypervisor = new Hypervisor()
+  return {
+    eventChannels: hypervisor.eventChannels,
+    domain: domainId(0),
+    absentDomain: domainId(77),
+    settle: () => delay(SETTLE_MILLISECONDS),
+    capabilities: {},
+    close: () => hypervisor.close(),
+  }
+}

@@ -1,0 +1,85 @@
+import type { ContractCase, ContractProvider } from '@xmc/contract'
+import { runContract } from '@xmc/contract'
+import type { CaseResult } from '../console/protocol.ts'
+
+/** Cases that belong together. */
+export interface Suite {
+  /** Short, and unique: it is typed to run this one alone. */
+  readonly name: string
+  /** Runs every case, one after the other. What this throws is a failure of the suite as a whole. */
+  run(): AsyncIterable<CaseResult>
+}
+
+/** One case of a {@link caseSuite}. */
+export interface Case {
+  /** Unique in its suite. */
+  readonly id: string
+  /** What is promised, in one clause. */
+  readonly title: string
+  /** Resolves when the promise holds; throws when it does not, or a {@link Skip}. */
+  readonly run: () => Promise<void> | void
+}
+
+/** Thrown by a case that cannot be run here. */
+export class Skip extends Error {
+  override readonly name: string = 'Skip'
+}
+
+/** A suite of cases that have nothing in common but their subject. */
+export function caseSuite(name: string, cases: readonly Case[]): Suite {
+  return {
+    name,
+    async *run() {
+      for (const { id, title, run } of cases) {
+        const started = performance.now()
+        const result = { suite: name, id, title }
+        try {
+          await run()
+          yield { ...result, outcome: 'passed', milliseconds: performance.now() - started }
+        } catch (error) {
+          const milliseconds = performance.now() - started
+          yield error instanceof Skip
+            ? { ...result, outcome: 'skipped', milliseconds, detail: error.message }
+            : { ...result, outcome: 'failed', milliseconds, detail: describe(error) }
+        }
+      }
+    },
+  }
+}
+
+/** A contract of `@xmc/contract` as a suite; `makeProvider` makes a provider for each case. */
+export function contractSuite<Provider extends ContractProvider>(
+  name: string,
+  cases: Iterable<ContractCase<Provider>>,
+  makeProvider: () => Provider | Promise<Provider>,
+): Suite {
+  return {
+    name,
+    async *run() {
+      let started = performance.now()
+      for await (const result of runContract(cases, makeProvider)) {
+        const { id, title } = result
+        const common = { suite: name, id, title, milliseconds: performance.now() - started }
+        switch (result.outcome) {
+          case 'passed':
+            yield { ...common, outcome: 'passed' }
+            break
+          case 'not-applicable':
+            yield { ...common, outcome: 'skipped', detail: result.reason }
+            break
+          case 'failed':
+            yield { ...common, outcome: 'failed', detail: describe(result.error) }
+            break
+        }
+        started = performance.now()
+      }
+    },
+  }
+}
+
+/** An error with its stack and its causes. */
+export function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const text = error.stack ?? error.message
+  return error.cause === undefined ? text : `${text}\ncaused by ${describe(error.cause)}`
+}

@@ -1,0 +1,24 @@
+import {
+  eventChannelsContract,
+  foreignCacheContract,
+  foreignMemoryContract,
+  grantCacheContract,
+  grantTableContract,
+} from '@xmc/contract'
+import { ownEventChannels } from './providers/event-channels.ts'
+import { guestForeignMemory } from './providers/foreign-memory.ts'
+import { guestGrantedPages, selfGrantedPages } from './providers/grant-table.ts'
+import { smoke } from './smoke.ts'
+import { contractSuite, type Suite } from './suite.ts'
+
+/** Every suite that runs in dom0, in the order in which they do. */
+export const suites: readonly Suite[] = [
+  smoke,
+  contractSuite('grants-of-dom0', grantTableContract, selfGrantedPages),
+  contractSuite('grants-of-guest', grantTableContract, guestGrantedPages),
+  contractSuite('foreign-memory', foreignMemoryContract, guestForeignMemory),
+  contractSuite('event-channels', eventChannelsContract, ownEventChannels),
+  contractSuite('cache-of-dom0-grants', grantCacheContract, selfGrantedPages),
+  contractSuite('cache-of-guest-grants', grantCacheContract, guestGrantedPages),
+  contractSuite('cache-of-foreign-memory', foreignCacheContract, guestForeignMemory),
+]

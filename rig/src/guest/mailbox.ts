@@ -1,0 +1,154 @@
+/**
+ * Two ends of a piece of memory that dom0 and guest share: dom0 leaves a request, the guest an answer. Both
+ * are JSON. The numbers at the start say what is there:
+ *
+ * | offset | 32-bit number                                          |
+ * | ------ | ------------------------------------------------------ |
+ * | 0      | {@link ready} once the guest serves                    |
+ * | 4      | number of the last request                             |
+ * | 8      | bytes of the request, from offset 4096 on              |
+ * | 12     | number of the last answer, that of its request         |
+ * | 16     | bytes of the answer, from offset 32768 on              |
+ *
+ * Bytes are stored one by one: a mapping of memory that Linux does not know may refuse what a block copy does.
+ */
+
+/** Bytes that both ends need. */
+export const mailboxBytes = 65536
+
+const ready = 0x78_6d_63_31
+const requestStart = 4096
+const answerStart = 32768
+
+/** Milliseconds between two looks at the memory. */
+const interval = 2
+
+/** What the guest may answer; what a request asks for is its own business. */
+type Answer = { readonly result: unknown } | { readonly error: string }
+
+/**
+ * The guest's end, on memory of zeros: answers requests one after the other, and resolves when `signal` is raised. What `handle`
+ * throws is answered with its message.
+ */
+export async function serveMailbox(
+  memory: ArrayBuffer,
+  handle: (request: unknown) => unknown,
+  signal: AbortSignal,
+): Promise<void> {
+  const numbers = new Uint32Array(memory, 0, 5)
+  numbers[0] = ready
+  while (!signal.aborted) {
+    const request = numbers[1] ?? 0
+    if (request === numbers[3]) {
+      await pause()
+      continue
+    }
+    const text = load(memory, requestStart, numbers[2] ?? 0)
+    numbers[4] = store(
+      memory,
+      answerStart,
+      mailboxBytes,
+      JSON.stringify(await answer(text, handle)),
+    )
+    numbers[3] = request
+  }
+}
+
+async function answer(text: string, handle: (request: unknown) => unknown): Promise<Answer> {
+  try {
+    return { result: (await handle(JSON.parse(text))) ?? null }
+  } catch (error) {
+    return { error: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+/** dom0's end. */
+export class MailboxClient {
+  readonly #memory: ArrayBuffer
+  readonly #numbers: Uint32Array
+  #queue: Promise<unknown> = Promise.resolve()
+
+  constructor(memory: ArrayBuffer) {
+    this.#memory = memory
+    this.#numbers = new Uint32Array(memory, 0, 5)
+  }
+
+  /**
+   * Resolves when the guest serves.
+   *
+   * @throws Error when it does not within `limit` milliseconds
+   */
+  async connect(limit: number): Promise<void> {
+    await this.#until(() => this.#numbers[0] === ready, limit, 'does not answer')
+  }
+
+  /**
+   * What the guest answers to a request. Requests wait for each other.
+   *
+   * @throws Error with the guest's message when it could not do what was asked, or when there is no answer
+   *   within `limit` milliseconds
+   */
+  call(request: unknown, limit: number): Promise<unknown> {
+    const answered = this.#queue.then(() => this.#call(request, limit))
+    this.#queue = answered.catch(() => {})
+    return answered
+  }
+
+  async #call(request: unknown, limit: number): Promise<unknown> {
+    const numbers = this.#numbers
+    const number = ((numbers[1] ?? 0) + 1) >>> 0
+    numbers[2] = store(this.#memory, requestStart, answerStart, JSON.stringify(request))
+    numbers[1] = number
+    await this.#until(
+      () => numbers[3] === number,
+      limit,
+      `does not answer ${JSON.stringify(request)}`,
+    )
+    const answered: unknown = JSON.parse(load(this.#memory, answerStart, numbers[4] ?? 0))
+    if (isFailure(answered)) throw new Error(`the guest: ${answered.error}`)
+    return isResult(answered) ? answered.result : undefined
+  }
+
+  async #until(condition: () => boolean, limit: number, complaint: string): Promise<void> {
+    const end = performance.now() + limit
+    while (!condition()) {
+      if (performance.now() > end) throw new Error(`the guest ${complaint} within ${limit} ms`)
+      await pause()
+    }
+  }
+}
+
+function isFailure(value: unknown): value is { readonly error: string } {
+  return typeof value === 'object' && value !== null && 'error' in value
+}
+
+function isResult(value: unknown): value is { readonly result: unknown } {
+  return typeof value === 'object' && value !== null && 'result' in value
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, interval)
+  })
+}
+
+/** Stores a text and returns its bytes. */
+function store(memory: ArrayBuffer, start: number, end: number, text: string): number {
+  const bytes = new TextEncoder().encode(text)
+  if (bytes.length > end - start) {
+    throw new RangeError(`a message of ${bytes.length} bytes: the mailbox has ${end - start}`)
+  }
+  copy(bytes, new Uint8Array(memory, start, bytes.length))
+  return bytes.length
+}
+
+function load(memory: ArrayBuffer, start: number, length: number): string {
+  const bytes = new Uint8Array(length)
+  copy(new Uint8Array(memory, start, length), bytes)
+  return new TextDecoder().decode(bytes)
+}
+
+/** Copies byte by byte; `to` is as long as `from`. */
+export function copy(from: Uint8Array, to: Uint8Array): void {
+  for (let index = 0; index < from.length; index += 1) to[index] = from[index] ?? 0
+}

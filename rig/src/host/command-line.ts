@@ -1,0 +1,161 @@
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { constants } from 'node:os'
+import { resolve } from 'node:path'
+import { XmcError } from '@xmc/core'
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { cacheFolder } from './artefacts/artefact-cache.ts'
+import { InterruptedError, RigError } from './errors.ts'
+import { Progress } from './progress.ts'
+import { caseLine, exitCodeOf, type RunResults, runResults, summaryLine } from './results.ts'
+import { type RunOutcome, runInDom0 } from './run.ts'
+
+/** Exit code of a run that could not be done. */
+const FAILED = 1
+
+/** Exit code of a command line that is wrong. */
+const MISUSED = 2
+
+/** Seconds an emulator may take by default; the whole of the suites takes about one minute. */
+const DEFAULT_LIMIT = 300
+
+/** Where a command line reads and writes. */
+export interface CommandEnvironment {
+  readonly stdout: { write(text: string): unknown }
+  readonly stderr: { write(text: string): unknown }
+  readonly variables: Readonly<Record<string, string | undefined>>
+  /** Ends the run. */
+  readonly signal: AbortSignal
+}
+
+interface Options {
+  readonly run?: string
+  readonly with: readonly string[]
+  readonly guest: boolean
+  readonly limit: number
+  readonly json?: true
+  readonly results?: string
+  readonly verbose?: true
+}
+
+/**
+ * Runs a command line, without the names of Node and the program, and returns the exit code: that of dom0's
+ * program; 1 when a case failed or the run could not be done; 2 for a command line that is wrong; 128 and the
+ * number of the signal when one ended it.
+ */
+export async function runCommandLine(
+  parameters: readonly string[],
+  environment: CommandEnvironment,
+): Promise<number> {
+  const { stdout, stderr } = environment
+  let exitCode = 0
+  const command = new Command('npm run test:xen --')
+    .description(
+      'Boots Xen with dom0 and a guest under an emulator, runs the suites of the real providers in dom0, and ' +
+        'powers the machine off. Fetches what it needs from Debian and npm, and keeps it in a cache.',
+    )
+    .argument('[names...]', 'suites to run, all by default; with --run, parameters of the program')
+    .option('--run <file>', 'run a program of your own in dom0 instead; it can import the packages')
+    .option(
+      '--with <path>',
+      'a file or folder to put beside the program; may be given again',
+      add,
+      [],
+    )
+    .option('--no-guest', 'start no guest')
+    .option('--limit <seconds>', 'kill the emulator after this time', seconds, DEFAULT_LIMIT)
+    .option('--json', 'print the results as one JSON object; all else goes to standard error')
+    .option('--results <file>', 'write the same object into a file')
+    .option('--verbose', 'print all of the console, the boot too')
+    .addHelpText(
+      'after',
+      `\nDownloads and builds are kept in XMC_CACHE_DIR, by default ~/.cache/xmc.`,
+    )
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => stderr.write(text),
+      outputError: () => {},
+    })
+    .action(async (names: readonly string[], options: Options) => {
+      exitCode = await run(names, options, environment)
+    })
+  try {
+    await command.parseAsync(parameters, { from: 'user' })
+    return exitCode
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    if (error.exitCode === 0) return 0
+    const message = error.message.replace(/^error: |\.$/g, '').replaceAll('\n', ' ')
+    stderr.write(`rig: ${message}; see --help\n`)
+    return MISUSED
+  }
+}
+
+async function run(
+  names: readonly string[],
+  options: Options,
+  environment: CommandEnvironment,
+): Promise<number> {
+  const { stdout, stderr } = environment
+  const people = options.json ? stderr : stdout
+  const progress = new Progress((line) => stderr.write(`${line}\n`))
+  const started = performance.now()
+  let results: RunResults
+  let exitCode: number
+  try {
+    const outcome = await runInDom0(
+      {
+        ...(options.run !== undefined && { file: existing(options.run) }),
+        beside: options.with.map(existing),
+        parameters: names,
+        guest: options.guest,
+        limitSeconds: options.limit,
+        cacheFolder: cacheFolder(environment.variables),
+        signal: environment.signal,
+        verbose: options.verbose ?? false,
+        onText: (line) => people.write(`${line}\n`),
+        onCase: (result) => people.write(`${caseLine(result)}\n`),
+      },
+      progress,
+    )
+    explain(outcome, progress)
+    results = runResults(outcome, (performance.now() - started) / 1000)
+    exitCode = exitCodeOf(results)
+    if (options.run === undefined) people.write(`${summaryLine(results)}\n`)
+  } catch (error) {
+    const known = error instanceof XmcError
+    const message = error instanceof Error ? error.message : String(error)
+    progress.say(known || !(error instanceof Error) ? message : (error.stack ?? message))
+    results = { error: { code: known ? error.code : 'ERR_XMC_INTERNAL', message } }
+    exitCode = error instanceof InterruptedError ? 128 + constants.signals[error.signal] : FAILED
+  }
+  const json = `${JSON.stringify(results)}\n`
+  if (options.json) stdout.write(json)
+  if (options.results !== undefined) await writeFile(options.results, json)
+  return exitCode
+}
+
+function explain({ problems, tail, console }: RunOutcome, progress: Progress): void {
+  for (const line of tail.length > 0 && problems.length > 0 ? tail : []) progress.say(`  ${line}`)
+  for (const problem of problems) progress.say(problem)
+  if (problems.length > 0) progress.say(`all of the console is in ${console}`)
+}
+
+function existing(path: string): string {
+  const absolute = resolve(path)
+  if (!existsSync(absolute)) throw new RigError(`${absolute} does not exist`)
+  return absolute
+}
+
+function add(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value]
+}
+
+function seconds(value: string): number {
+  const number = Number(value)
+  if (!Number.isInteger(number) || number < 1 || number > 86_400) {
+    throw new InvalidArgumentError('seconds are a whole number from 1 to 86400')
+  }
+  return number
+}

@@ -1,0 +1,161 @@
+import { stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { RigError } from '../errors.ts'
+import { runTool } from '../tool.ts'
+import { type BootDescription, type BootModule, bootSource, type GuestBoot } from './device-tree.ts'
+
+/** Files a domain boots from. */
+interface DomainImages {
+  readonly kernel: string
+  /** Archives that Linux unpacks over each other. */
+  readonly initramfs: readonly string[]
+}
+
+/** A guest that starts together with dom0. */
+interface GuestConfiguration extends DomainImages {
+  readonly bootArguments: string
+  readonly memoryKibibytes: number
+}
+
+/** A machine with Xen to boot. */
+export interface MachineConfiguration {
+  /** The hypervisor's image. */
+  readonly hypervisor: string
+  readonly dom0: DomainImages
+  readonly dom0Mebibytes: number
+  readonly guests: readonly GuestConfiguration[]
+  /** What Xen writes to its console, as its option `loglvl` has it: `warning`, `info`, `all`, … */
+  readonly xenLog: string
+}
+
+/** Memory of the emulated machine. */
+const memoryMebibytes = 3072
+
+/** RAM of the machine starts here. */
+const ramBase = 0x4000_0000
+
+/** The emulator puts its device tree at 0x48000000; below this address nothing is ours. */
+const firstModule = 0x4a00_0000
+
+/** Linux wants its image on a multiple of it. */
+const moduleAlignment = 2 * 2 ** 20
+
+/** One processor: with two that are emulated, everything was far slower, and erratic. */
+const board = [
+  ['-machine', 'virt,virtualization=on,gic-version=3'],
+  ['-cpu', 'cortex-a57'],
+  ['-smp', '1'],
+  ['-m', String(memoryMebibytes)],
+  ['-display', 'none'],
+  ['-nodefaults'],
+].flat()
+
+/** The serial line is the emulator's standard output; a reboot is a power off. */
+const consoleOnly = ['-no-reboot', '-monitor', 'none', '-serial', 'stdio']
+
+/**
+ * Makes what the emulator needs to boot the machine, in a folder of its own, and returns the emulator's
+ * parameters. The console is the emulator's standard output.
+ *
+ * @throws RigError when the images do not fit into the machine
+ */
+export async function prepareMachine(
+  folder: string,
+  configuration: MachineConfiguration,
+): Promise<string[]> {
+  const memory = new ModuleMemory()
+  const { dom0 } = configuration
+  const description: BootDescription = {
+    xenArguments: [
+      'console=dtuart',
+      'dtuart=/pl011@9000000',
+      `dom0_mem=${configuration.dom0Mebibytes}M`,
+      'dom0_max_vcpus=1',
+      'bootscrub=0',
+      `loglvl=${configuration.xenLog}`,
+      // What Xen says about guests, dom0 too, would stand in the middle of what they say.
+      'guest_loglvl=none',
+    ].join(' '),
+    dom0: {
+      kernel: await memory.load([dom0.kernel]),
+      initramfs: await memory.load(dom0.initramfs),
+      bootArguments: 'console=hvc0 rdinit=/init-dom0 loglevel=4 panic=1 clk_ignore_unused',
+    },
+    guests: await inOrder(configuration.guests, async (guest): Promise<GuestBoot> => {
+      const { bootArguments, memoryKibibytes } = guest
+      return {
+        kernel: await memory.load([guest.kernel]),
+        initramfs: await memory.load(guest.initramfs),
+        bootArguments,
+        memoryKibibytes,
+      }
+    }),
+  }
+  memory.expectRoom(configuration)
+  return [
+    ...board,
+    ...consoleOnly,
+    '-kernel',
+    configuration.hypervisor,
+    '-dtb',
+    await compileDeviceTree(folder, bootSource(description)),
+    ...memory.parameters,
+  ]
+}
+
+/** Where modules stand in the machine's memory at boot, one after the other. */
+class ModuleMemory {
+  readonly parameters: string[] = []
+  #next = firstModule
+
+  /** Puts files end to end, as one module. */
+  async load(files: readonly string[]): Promise<BootModule> {
+    const address = this.#next
+    let end = address
+    for (const file of files) {
+      const quoted = file.replaceAll(',', ',,')
+      const place = `addr=0x${end.toString(16)}`
+      this.parameters.push('-device', `loader,file=${quoted},${place},force-raw=on`)
+      end += (await stat(file)).size
+    }
+    this.#next = Math.ceil(end / moduleAlignment) * moduleAlignment
+    return { address, size: end - address }
+  }
+
+  /** Domains need their memory while the images they are made from are still there. */
+  expectRoom({ dom0Mebibytes, guests }: MachineConfiguration): void {
+    const images = Math.ceil((this.#next - ramBase) / 2 ** 20)
+    const domains = guests.reduce(
+      (sum, { memoryKibibytes }) => sum + Math.ceil(memoryKibibytes / 1024),
+      dom0Mebibytes,
+    )
+    // Xen takes some for itself.
+    const needed = images + domains + 64
+    if (needed > memoryMebibytes) {
+      throw new RigError(
+        `the emulated machine has ${memoryMebibytes} MiB and ${needed} MiB are needed: ${domains} MiB for ` +
+          `domains, ${images} MiB up to the end of the images: give the domains less, or leave files out`,
+      )
+    }
+  }
+}
+
+async function compileDeviceTree(folder: string, addition: string): Promise<string> {
+  const ofMachine = join(folder, 'machine.dtb')
+  const source = join(folder, 'boot.dts')
+  const compiled = join(folder, 'boot.dtb')
+  await runTool('qemu-system-aarch64', [...board, '-machine', `dumpdtb=${ofMachine}`])
+  const decompiled = await runTool('dtc', ['-q', '-I', 'dtb', '-O', 'dts', ofMachine])
+  await writeFile(source, `${decompiled}\n${addition}\n`)
+  await runTool('dtc', ['-q', '-I', 'dts', '-O', 'dtb', '-o', compiled, source])
+  return compiled
+}
+
+async function inOrder<Item, Result>(
+  items: readonly Item[],
+  make: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = []
+  for (const item of items) results.push(await make(item))
+  return results
+}

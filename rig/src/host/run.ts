@@ -1,0 +1,157 @@
+import { createWriteStream } from 'node:fs'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { CaseResult } from '../console/protocol.ts'
+import { guestKibibytes, linuxMebibytes } from '../guest/memory-layout.ts'
+import { ArtefactCache } from './artefacts/artefact-cache.ts'
+import { DebianPackages } from './artefacts/debian-packages.ts'
+import { ensureHostTools, hostTools } from './artefacts/host-tools.ts'
+import { NpmPackages } from './artefacts/npm-packages.ts'
+import { InterruptedError } from './errors.ts'
+import { writeInitramfs } from './images/initramfs.ts'
+import { writePackagesLayer } from './images/packages-layer.ts'
+import { prepareSystem } from './images/system.ts'
+import { runEmulator } from './machine/emulator.ts'
+import { prepareMachine } from './machine/machine.ts'
+import type { Progress } from './progress.ts'
+import { RunRecord } from './run-record.ts'
+
+const rigFolder = fileURLToPath(new URL('../../', import.meta.url))
+
+/** The program of the rig's own suites, relative to the rig. */
+const suitesProgram = 'dist/dom0/main.js'
+
+/** Lines of the console that explain a machine that did not get as far as dom0. */
+const tailLines = 40
+
+/** Time that dom0 may take to power off once its program has ended; then the emulator is killed. */
+const powerOffSeconds = 10
+
+/** What is to be run in dom0. */
+export interface RunOptions {
+  /** A program of the caller's; without it, the rig's suites. */
+  readonly file?: string
+  /** For the program; for the suites, the names of those to run. */
+  readonly parameters: readonly string[]
+  /** Files and folders that are put beside the program. */
+  readonly beside: readonly string[]
+  /** Whether a guest starts with dom0. */
+  readonly guest: boolean
+  readonly limitSeconds: number
+  /** Where downloads and builds are kept. */
+  readonly cacheFolder: string
+  /** Ends the run. */
+  readonly signal: AbortSignal
+  /** Gets what dom0 prints, line by line; everything on the console when {@link verbose}. */
+  onText(line: string): void
+  onCase(result: CaseResult): void
+  readonly verbose: boolean
+}
+
+/** What became of a run. */
+export interface RunOutcome {
+  readonly cases: readonly CaseResult[]
+  /** What went wrong beside failed cases, one sentence each. */
+  readonly problems: readonly string[]
+  /** Exit code of dom0's program; undefined when it did not end. */
+  readonly exitCode: number | undefined
+  /** File with all that was on the console. */
+  readonly console: string
+  /** Last lines of the console, when the machine did not get as far as dom0. */
+  readonly tail: readonly string[]
+}
+
+/**
+ * Boots Xen with dom0 and a guest, runs a program in dom0, and powers the machine off.
+ *
+ * @throws RigUnavailableError when this machine lacks what the rig needs
+ * @throws InterruptedError when the signal was raised
+ */
+export async function runInDom0(options: RunOptions, progress: Progress): Promise<RunOutcome> {
+  const cache = new ArtefactCache(options.cacheFolder)
+  await ensureHostTools(hostTools, progress)
+  const npm = new NpmPackages(cache, progress)
+  const system = await prepareSystem(cache, new DebianPackages(cache, progress), npm, progress)
+  await mkdir(cache.folder, { recursive: true })
+  const folder = await mkdtemp(join(cache.folder, '.partial-run-'))
+  try {
+    const layer = join(folder, 'layer')
+    await writePackagesLayer(
+      layer,
+      {
+        rig: rigFolder,
+        program: options.file === undefined ? suitesProgram : basename(options.file),
+        parameters: options.parameters,
+        files: [...(options.file === undefined ? [] : [options.file]), ...options.beside],
+      },
+      npm,
+    )
+    const packages = join(folder, 'packages.cpio')
+    await writeInitramfs(layer, packages)
+    const images = { kernel: system.kernel, initramfs: [system.initramfs, packages] }
+    const parameters = await prepareMachine(folder, {
+      hypervisor: system.hypervisor,
+      dom0: images,
+      dom0Mebibytes: 1536,
+      guests: options.guest
+        ? [
+            {
+              ...images,
+              memoryKibibytes: guestKibibytes,
+              bootArguments: `console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1 mem=${linuxMebibytes}M`,
+            },
+          ]
+        : [],
+      xenLog: options.verbose ? 'info' : 'warning',
+    })
+    options.signal.throwIfAborted()
+    progress.say(`booting ${system.description}`)
+    return await boot(parameters, options)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function boot(parameters: readonly string[], options: RunOptions): Promise<RunOutcome> {
+  const file = join(options.cacheFolder, 'console.log')
+  const log = createWriteStream(file)
+  const record = new RunRecord()
+  const tail: string[] = []
+  const overdue = new AbortController()
+  let patience: NodeJS.Timeout | undefined
+  const end = await runEmulator({
+    parameters,
+    limitSeconds: options.limitSeconds,
+    signal: AbortSignal.any([options.signal, overdue.signal]),
+    onLine: (line) => {
+      log.write(`${line}\n`)
+      const { text, stage, result } = record.read(line)
+      if (record.stage === 'ended') {
+        patience ??= setTimeout(() => overdue.abort(), powerOffSeconds * 1000)
+      }
+      if (result !== undefined) options.onCase(result)
+      if (text === undefined) return
+      if (stage === 'running' || options.verbose) options.onText(text)
+      if (stage === 'booting') tail.push(text)
+      if (tail.length > tailLines) tail.shift()
+    },
+  }).finally(() => {
+    clearTimeout(patience)
+    return new Promise<void>((resolve) => {
+      log.end(resolve)
+    })
+  })
+  if (options.signal.aborted) throw asInterruption(options.signal.reason)
+  return {
+    cases: record.cases,
+    problems: record.problems(end, options.limitSeconds, options.file === undefined),
+    exitCode: record.exitCode,
+    console: file,
+    tail: record.stage === 'booting' ? tail : [],
+  }
+}
+
+function asInterruption(reason: unknown): Error {
+  return reason instanceof Error ? reason : new InterruptedError('SIGTERM')
+}
