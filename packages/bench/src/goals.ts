@@ -21,7 +21,7 @@ export const goals: readonly Goal[] = [
   ratioGoal('W3h', 4),
   ...['W4', 'W5'].map((id) => flatGoal(`${id}_16384`, `${id}_64`, 1.5)),
   ...['W6_1', 'W6_16', 'W6_256', 'W7'].map((id) => ratioGoal(id, 1.25)),
-  flatGoal('W8', 'W8_1', 1.5),
+  flatGoal('W8', 'W8_16', 1.5),
   { id: 'INV0', text: 'INV0 ≤ 1,000 ns', value: (figures) => of(figures, 'INV0').ns, most: 1000 },
   {
     id: 'INV1000',

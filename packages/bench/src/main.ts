@@ -26,9 +26,13 @@ const program = new Command('bench')
   .option('--only <workload...>', 'measure these alone, each with its variants, as W4 or BLK4K')
   .option('--quick', 'take seconds instead of minutes; the figures mean little')
   .option('--from <file>', 'take the JSON of an earlier run instead of measuring')
-  .addOption(new Option('--plot', 'draw how cost grows, as SVG, into docs/benchmarks').conflicts('only'))
   .addOption(
-    new Option('--record', 'write JSON, tables and pictures into docs/benchmarks').conflicts('only'),
+    new Option('--plot', 'draw how cost grows, as SVG, into docs/benchmarks').conflicts('only'),
+  )
+  .addOption(
+    new Option('--record', 'write JSON, tables and pictures into docs/benchmarks').conflicts(
+      'only',
+    ),
   )
   .parse()
 const options: Options = program.opts()

@@ -42,7 +42,8 @@ function usage(): Usage {
   if (globalThis.gc === undefined) throw new Error('run with --expose-gc')
   globalThis.gc()
   globalThis.gc()
-  const [, kibibytes] = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
+  const [, kibibytes] =
+    /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
   return { heapBytes: process.memoryUsage().heapUsed, hostBytes: Number(kibibytes) * 1024 }
 }
 

@@ -65,7 +65,11 @@ function memoryTable(memory: MemoryResults): string {
 function goalTable({ workloads: figures }: Results): string {
   const rows = goals.map((goal: Goal) => {
     const value = goal.value(figures)
-    return [goal.text, Number(value.toPrecision(3)).toString(), value <= goal.most ? 'met' : 'missed']
+    return [
+      goal.text,
+      Number(value.toPrecision(3)).toString(),
+      value <= goal.most ? 'met' : 'missed',
+    ]
   })
   return `### Goals\n\n${table(['goal', 'measured', ''], rows)}`
 }

@@ -78,13 +78,7 @@ function prepareLoads(twoRegions: boolean): Prepared {
   }
   const { view } = cache
   return {
-    run(count) {
-      let sum = 0
-      for (let i = 0; i < count; i++) {
-        sum = (sum + space.loadUint32(pages[i & 4095]!, (i & 63) * 4)) | 0
-      }
-      return sum
-    },
+    run: (count) => loadEach(space, pages, count),
     limit(count) {
       let sum = 0
       for (let i = 0; i < count; i++) {
@@ -93,6 +87,14 @@ function prepareLoads(twoRegions: boolean): Prepared {
       return sum
     },
   }
+}
+
+function loadEach(space: AddressSpace, pages: Int32Array, count: number): number {
+  let sum = 0
+  for (let i = 0; i < count; i++) {
+    sum = (sum + space.loadUint32(pages[i & 4095]!, (i & 63) * 4)) | 0
+  }
+  return sum
 }
 
 function prepareTransfers(): Prepared {
@@ -104,15 +106,7 @@ function prepareTransfers(): Prepared {
   const first = cache.lock(LOW_BANK, 0, 4, 0)
   cache.unlock(first, 0)
   return {
-    run(count) {
-      let sum = 0
-      for (let i = 0; i < count; i++) {
-        const mapping = space.map(LOW_BANK + (i & 255), 0, 4096, true)
-        sum = (sum + view.getUint32(mapping.start, true)) | 0
-        mapping.release(4096)
-      }
-      return sum
-    },
+    run: (count) => mapEach(space, view, LOW_BANK, 255, count),
     limit(count) {
       let sum = 0
       for (let i = 0; i < count; i++) {
@@ -123,21 +117,29 @@ function prepareTransfers(): Prepared {
   }
 }
 
+function mapEach(
+  space: AddressSpace,
+  view: DataView,
+  firstPage: number,
+  mask: number,
+  count: number,
+): number {
+  let sum = 0
+  for (let i = 0; i < count; i++) {
+    const mapping = space.map(firstPage + (i & mask), 0, 4096, true)
+    sum = (sum + view.getUint32(mapping.start, true)) | 0
+    mapping.release(4096)
+  }
+  return sum
+}
+
 function prepareGrantTransfers(): Prepared {
   const guest = new Guest(4096 * 4096)
   const grants: RamBacking = guest.grants()
   const space = open(new Guest(BUCKET).foreign(), grants)
   const { view } = grants
   return {
-    run(count) {
-      let sum = 0
-      for (let i = 0; i < count; i++) {
-        const mapping = space.map(GRANT_PAGE + (i & 4095), 0, 4096, true)
-        sum = (sum + view.getUint32(mapping.start, true)) | 0
-        mapping.release(4096)
-      }
-      return sum
-    },
+    run: (count) => mapEach(space, view, GRANT_PAGE, 4095, count),
     limit: bareMaps({ guest, pages: 1, places: 1025, touched: 1 }),
   }
 }

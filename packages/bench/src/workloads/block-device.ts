@@ -9,14 +9,14 @@ const FILE_BYTES = 2 ** 28
 
 /** Reads of a disk by a guest of the simulator, through virtio-blk, with the file in the page cache. */
 export const blockDevice: readonly Workload[] = [
-  disk('BLK4K', 4096, 32, 'grants'),
-  disk('BLK4K_1', 4096, 1, 'grants'),
-  disk('BLK4K_foreign', 4096, 32, 'foreign'),
-  disk('BLK4K_1_foreign', 4096, 1, 'foreign'),
-  disk('BLK1M', 2 ** 20, 32, 'grants'),
-  disk('BLK1M_1', 2 ** 20, 1, 'grants'),
-  disk('BLK1M_foreign', 2 ** 20, 32, 'foreign'),
-  disk('BLK1M_1_foreign', 2 ** 20, 1, 'foreign'),
+  disk('BLK4K', 4096, 32, 'foreign'),
+  disk('BLK4K_1', 4096, 1, 'foreign'),
+  disk('BLK4K_grants', 4096, 32, 'grants'),
+  disk('BLK4K_1_grants', 4096, 1, 'grants'),
+  disk('BLK1M', 2 ** 20, 32, 'foreign'),
+  disk('BLK1M_1', 2 ** 20, 1, 'foreign'),
+  disk('BLK1M_grants', 2 ** 20, 32, 'grants'),
+  disk('BLK1M_1_grants', 2 ** 20, 1, 'grants'),
 ]
 
 function disk(id: string, bytes: number, depth: number, addressing: Addressing): Workload {
@@ -31,7 +31,11 @@ function disk(id: string, bytes: number, depth: number, addressing: Addressing):
   }
 }
 
-async function prepareReads(bytes: number, depth: number, addressing: Addressing): Promise<Prepared> {
+async function prepareReads(
+  bytes: number,
+  depth: number,
+  addressing: Addressing,
+): Promise<Prepared> {
   const path = join(tmpdir(), `xmc-bench-${process.pid}-${bytes}-${depth}-${addressing}.img`)
   const descriptor = openSync(path, 'wx+')
   let served: FileDisk

@@ -16,7 +16,9 @@ type Cache = MapCache<GuestFrame>
 /** Locks that find their page mapped. */
 export const locks: readonly Workload[] = [
   ...both('W3', 'lock 4 KiB for DMA, load, release; one bucket, kept', (handles) =>
-    handles ? lockWithHandles(new Guest(2 ** 20).foreign()) : lockEach(new Guest(2 ** 20).foreign()),
+    handles
+      ? lockWithHandles(new Guest(2 ** 20).foreign())
+      : lockEach(new Guest(2 ** 20).foreign()),
   ),
   ...both('W3h', 'the same in a bucket that is locked anyway', (handles) => {
     const cache = new Guest(2 ** 20).foreign()
@@ -52,12 +54,12 @@ export const strictLocks: readonly Workload[] = [
 ]
 
 /** W4 and W5 against the number of locks. */
-export const lockGrowth: readonly GrowthPoint[] = [
-  16, 64, 256, 1024, 4096, 16_384, 65_536,
-].flatMap((depth) => [
-  growthPoint('W4', depth, () => fifo(depth, new Guest(2 ** 28).foreign())),
-  growthPoint('W5', depth, () => reverse(depth)),
-])
+export const lockGrowth: readonly GrowthPoint[] = [16, 64, 256, 1024, 4096, 16_384, 65_536].flatMap(
+  (depth) => [
+    growthPoint('W4', depth, () => fifo(depth, new Guest(2 ** 28).foreign())),
+    growthPoint('W5', depth, () => reverse(depth)),
+  ],
+)
 
 function growthPoint(curve: string, at: number, prepare: () => Prepared): GrowthPoint {
   const id = `${curve}@${at}`
@@ -89,19 +91,21 @@ function loadEach(view: DataView, start: number, mask: number, count: number): n
   return sum
 }
 
+function lockPages(memory: RamBacking, view: DataView, count: number): number {
+  let sum = 0
+  for (let i = 0; i < count; i++) {
+    const place = memory.lock(i & 255, 0, 4096, DMA_WRITE)
+    sum = (sum + view.getUint32(place * 4096, true)) | 0
+    memory.unlock(place, 0)
+  }
+  return sum
+}
+
 function lockEach(cache: RamBacking): Prepared {
   const { view } = cache
   const start = mapBuckets(cache, 1)
   return {
-    run(count) {
-      let sum = 0
-      for (let i = 0; i < count; i++) {
-        const place = cache.lock(i & 255, 0, 4096, DMA_WRITE)
-        sum = (sum + view.getUint32(place * 4096, true)) | 0
-        cache.unlock(place, 0)
-      }
-      return sum
-    },
+    run: (count) => lockPages(cache, view, count),
     limit: (count) => loadEach(view, start, 255, count),
   }
 }
@@ -207,15 +211,7 @@ function prepareStrict(): Prepared {
   const cache: RamBacking = guest.foreign(STRICT)
   const { view } = cache
   return {
-    run(count) {
-      let sum = 0
-      for (let i = 0; i < count; i++) {
-        const place = cache.lock(i & 255, 0, 4096, DMA_WRITE)
-        sum = (sum + view.getUint32(place * 4096, true)) | 0
-        cache.unlock(place, 0)
-      }
-      return sum
-    },
+    run: (count) => lockPages(cache, view, count),
     limit: bareMaps({ guest, pages: BUCKET_PAGES, places: 5, touched: 1 }),
   }
 }

@@ -50,19 +50,19 @@ export const misses: readonly Workload[] = [
 ]
 
 /** Misses against the size of the guest, in MiB. */
-export const missGrowth: readonly GrowthPoint[] = [
-  256, 1024, 4096, 16_384, 65_536,
-].map((mebibytes) => ({
-  id: `W7@${mebibytes}`,
-  curve: 'W7',
-  at: mebibytes,
-  title: `W7 with a guest of ${mebibytes} MiB`,
-  limitTitle: BARE_CALLS,
-  prepare: () => {
-    const guest = new Guest(mebibytes * BUCKET)
-    return prepareCold(guest.foreign({ retention: KEEP }), guest)
-  },
-}))
+export const missGrowth: readonly GrowthPoint[] = [256, 1024, 4096, 16_384, 65_536].map(
+  (mebibytes) => ({
+    id: `W7@${mebibytes}`,
+    curve: 'W7',
+    at: mebibytes,
+    title: `W7 with a guest of ${mebibytes} MiB`,
+    limitTitle: BARE_CALLS,
+    prepare: () => {
+      const guest = new Guest(mebibytes * BUCKET)
+      return prepareCold(guest.foreign({ retention: KEEP }), guest)
+    },
+  }),
+)
 
 const KEEP = { kind: 'keep', budgetBytes: KEPT_BUCKETS * BUCKET } as const
 
