@@ -50,17 +50,17 @@ if ((options.plot === true || options.record === true) && results.growth !== und
 process.stdout.write(options.json === true ? `${JSON.stringify(results)}\n` : report(results))
 
 async function measured(): Promise<Results> {
-  const results = await runAll({
+  const found = await runAll({
     quick: options.quick === true,
     only: options.only,
     onProgress: (what, done, total) => {
       process.stderr.write(`${`${done + 1}`.padStart(3)}/${total} ${what}\n`)
     },
   })
-  if (Object.keys(results.workloads).length === 0) {
+  if (Object.keys(found.workloads).length === 0) {
     program.error(`error: no workload is called ${options.only?.join(' or ')}`)
   }
-  return results
+  return found
 }
 
 async function recorded(file: string): Promise<Results> {

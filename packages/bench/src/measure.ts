@@ -1,5 +1,5 @@
 import { median, quantile } from './median.ts'
-import type { Figure, Prepared, Work, Workload } from './workload.ts'
+import type { Figure, Prepared, Workload } from './workload.ts'
 
 /** How long to measure. */
 export interface Effort {
@@ -83,12 +83,12 @@ export class Trial {
 }
 
 /** To 4 digits: more say nothing. */
-export function rounded(value: number): number {
+function rounded(value: number): number {
   return Number(value.toPrecision(4))
 }
 
 /** Nanoseconds of one of `count` operations. */
-async function time(work: Work, count: number): Promise<number> {
+async function time(work: Prepared['run'], count: number): Promise<number> {
   const started = process.hrtime.bigint()
   const result = work(count)
   // Awaiting a number would cost a turn of the microtask queue, within the time.
@@ -97,7 +97,11 @@ async function time(work: Work, count: number): Promise<number> {
 }
 
 /** Runs for a while, and gives the count that fills a batch. */
-async function warmUp(work: Work, batch: number, { batchNs, warmUpNs }: Effort): Promise<number> {
+async function warmUp(
+  work: Prepared['run'],
+  batch: number,
+  { batchNs, warmUpNs }: Effort,
+): Promise<number> {
   const started = process.hrtime.bigint()
   let count = batch
   for (;;) {

@@ -2,7 +2,7 @@ import type { Figures } from './goals.ts'
 import type { Figure } from './workload.ts'
 
 /** Bytes of V8's heap, and of anonymous memory of the host. */
-export interface MemoryUse {
+interface MemoryUse {
   readonly heapBytes: number
   readonly hostBytes: number
 }

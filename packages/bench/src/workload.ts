@@ -1,5 +1,5 @@
 /** Work of which each repetition does one operation. */
-export type Work = (count: number) => number | Promise<number>
+type Work = (count: number) => number | Promise<number>
 
 /** Something that costs time, and the same with nothing between. */
 export interface Workload {

@@ -2,7 +2,7 @@ import type { WindowPage } from './page.ts'
 
 /**
  * What a cache does with integers alone: no call allocates when the pages are mapped already. A page is
- * whatever the backend maps: a guest frame, or a grant reference.
+ * whatever the backend maps: a guest frame, or a grant reference. None of them needs its `this`.
  */
 export interface PageOperations<Page extends number> {
   /**
@@ -17,7 +17,7 @@ export interface PageOperations<Page extends number> {
    * @throws LockLimitError `ERR_XMC_LOCK_LIMIT` (S33); WindowFullError `ERR_XMC_WINDOW_FULL`
    * @throws XmcError of the backend when it could map nothing
    */
-  lock(page: Page, offset: number, length: number, flags: number): WindowPage
+  lock(this: void, page: Page, offset: number, length: number, flags: number): WindowPage
 
   /**
    * Takes back one lock, given exactly the window page and offset of a `lock`. With the last lock of
@@ -26,36 +26,42 @@ export interface PageOperations<Page extends number> {
    * @throws NotLockedError `ERR_XMC_NOT_LOCKED`: unknown, or released already; nothing is changed (M13)
    * @throws UnmapFailedError `ERR_XMC_UNMAP_FAILED`: the lock is gone, the place is not used again (S60)
    */
-  unlock(windowPage: WindowPage, offset: number): void
+  unlock(this: void, windowPage: WindowPage, offset: number): void
 
   /**
    * The guest page behind a window page of a locked mapping: its first page or any other (S27).
    *
    * @throws NotLockedError `ERR_XMC_NOT_LOCKED`: nothing is locked there (S28)
    */
-  pageOf(windowPage: WindowPage): Page
+  pageOf(this: void, windowPage: WindowPage): Page
 
   /** Reads an unsigned byte of guest memory, without a lock. Pages are mapped or copied as needed. */
-  loadUint8(page: Page, offset: number): number
+  loadUint8(this: void, page: Page, offset: number): number
 
   /** Reads 2 bytes as an unsigned integer, little-endian by default; may cross pages. */
-  loadUint16(page: Page, offset: number, littleEndian?: boolean): number
+  loadUint16(this: void, page: Page, offset: number, littleEndian?: boolean): number
 
   /** Reads 4 bytes as an unsigned integer, little-endian by default; may cross pages. */
-  loadUint32(page: Page, offset: number, littleEndian?: boolean): number
+  loadUint32(this: void, page: Page, offset: number, littleEndian?: boolean): number
 
   /** Reads 8 bytes as an unsigned bigint, little-endian by default; may cross pages. */
-  loadBigUint64(page: Page, offset: number, littleEndian?: boolean): bigint
+  loadBigUint64(this: void, page: Page, offset: number, littleEndian?: boolean): bigint
 
   /** Writes the low byte of `value` to guest memory, without a lock. */
-  storeUint8(page: Page, offset: number, value: number): void
+  storeUint8(this: void, page: Page, offset: number, value: number): void
 
   /** Writes the low 2 bytes of `value`, little-endian by default; may cross pages. */
-  storeUint16(page: Page, offset: number, value: number, littleEndian?: boolean): void
+  storeUint16(this: void, page: Page, offset: number, value: number, littleEndian?: boolean): void
 
   /** Writes the low 4 bytes of `value`, little-endian by default; may cross pages. */
-  storeUint32(page: Page, offset: number, value: number, littleEndian?: boolean): void
+  storeUint32(this: void, page: Page, offset: number, value: number, littleEndian?: boolean): void
 
   /** Writes the low 8 bytes of `value`, little-endian by default; may cross pages. */
-  storeBigUint64(page: Page, offset: number, value: bigint, littleEndian?: boolean): void
+  storeBigUint64(
+    this: void,
+    page: Page,
+    offset: number,
+    value: bigint,
+    littleEndian?: boolean,
+  ): void
 }

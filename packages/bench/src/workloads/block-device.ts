@@ -69,7 +69,7 @@ async function prepareReads(
       keepBusy(count, depth, (nth, slot, done) => {
         const buffer = guestBuffers[slot]!
         const sector = (blocks[nth % blocks.length]! * bytes) / 512
-        driver.read(sector, buffer).then(() => done(undefined, buffer.bytes[0]), done)
+        void settle(driver.read(sector, buffer), () => buffer.bytes[0], done)
       }),
     limit: (count) =>
       keepBusy(count, depth, (nth, slot, done) => {
@@ -82,6 +82,21 @@ async function prepareReads(
 
 /** Starts request `nth` in a slot. */
 type Start = (nth: number, slot: number, done: (error: unknown, first?: number) => void) => void
+
+/** Tells of the end of a request as a callback of `fs` would. */
+async function settle(
+  request: Promise<void>,
+  first: () => number | undefined,
+  done: Parameters<Start>[2],
+): Promise<void> {
+  try {
+    await request
+  } catch (error) {
+    done(error)
+    return
+  }
+  done(undefined, first())
+}
 
 /** Makes `count` requests with `depth` under way, and adds up the first byte of each. */
 function keepBusy(count: number, depth: number, start: Start): Promise<number> {

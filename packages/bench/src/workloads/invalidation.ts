@@ -21,7 +21,6 @@ export const invalidation: readonly Workload[] = [
 
 function prepareEmpty(): Prepared {
   const cache = new Guest(BUCKET).foreign()
-  const nothing = async (): Promise<{ readonly unmapped: number }> => ({ unmapped: 0 })
   return {
     async run(count) {
       let sum = 0
@@ -34,6 +33,10 @@ function prepareEmpty(): Prepared {
       return sum
     },
   }
+}
+
+async function nothing(): Promise<{ readonly unmapped: number }> {
+  return { unmapped: 0 }
 }
 
 function prepareFull(entries: number): Prepared {

@@ -83,6 +83,13 @@ function both(
   ]
 }
 
+/** Maps pages from the first one on, and writes a number in each; gives the window page of the first. */
+function mapPages(cache: RamBacking, count: number): number {
+  const start = mapBuckets(cache, Math.max(1, count / BUCKET_PAGES))
+  for (let page = 0; page < count; page++) cache.storeUint32(page, 0, page + 1, true)
+  return start
+}
+
 function loadEach(view: DataView, start: number, mask: number, count: number): number {
   let sum = 0
   for (let i = 0; i < count; i++) {
@@ -103,7 +110,7 @@ function lockPages(memory: RamBacking, view: DataView, count: number): number {
 
 function lockEach(cache: RamBacking): Prepared {
   const { view } = cache
-  const start = mapBuckets(cache, 1)
+  const start = mapPages(cache, 256)
   return {
     run: (count) => lockPages(cache, view, count),
     limit: (count) => loadEach(view, start, 255, count),
@@ -112,7 +119,7 @@ function lockEach(cache: RamBacking): Prepared {
 
 function lockWithHandles(cache: Cache): Prepared {
   const { view } = cache
-  const start = mapBuckets(cache, 1)
+  const start = mapPages(cache, 256)
   const frames = Array.from({ length: 256 }, (_, frame) => guestFrame(frame))
   return {
     run(count) {
@@ -130,8 +137,7 @@ function lockWithHandles(cache: Cache): Prepared {
 
 function fifo(depth: number, cache: RamBacking): Prepared {
   const { view } = cache
-  const buckets = Math.max(1, depth / BUCKET_PAGES)
-  const start = mapBuckets(cache, buckets)
+  const start = mapPages(cache, depth)
   const held = new Int32Array(depth)
   for (let i = 0; i < depth; i++) held[i] = cache.lock(i, 0, 4096, DMA_WRITE)
   const mask = depth - 1
@@ -154,7 +160,7 @@ function fifo(depth: number, cache: RamBacking): Prepared {
 function fifoOfHandles(depth: number): Prepared {
   const cache = new Guest(2 ** 28).foreign()
   const { view } = cache
-  const start = mapBuckets(cache, Math.max(1, depth / BUCKET_PAGES))
+  const start = mapPages(cache, depth)
   const frames = Array.from({ length: depth }, (_, frame) => guestFrame(frame))
   const held = frames.map((frame) => cache.map(frame, 0, 4096, { write: true, dma: true }))
   const mask = depth - 1
@@ -177,7 +183,7 @@ function fifoOfHandles(depth: number): Prepared {
 function reverse(depth: number): Prepared {
   const cache: RamBacking = new Guest(2 ** 28).foreign()
   const { view } = cache
-  const start = mapBuckets(cache, Math.max(1, depth / BUCKET_PAGES))
+  const start = mapPages(cache, depth)
   for (let i = 0; i < depth; i++) cache.lock(i, 0, 4096, DMA_WRITE)
   const mask = depth - 1
   return {
@@ -193,7 +199,7 @@ function reverse(depth: number): Prepared {
 function reverseOfHandles(depth: number): Prepared {
   const cache = new Guest(2 ** 28).foreign()
   const { view } = cache
-  const start = mapBuckets(cache, Math.max(1, depth / BUCKET_PAGES))
+  const start = mapPages(cache, depth)
   const held = Array.from({ length: depth }, (_, frame) => cache.map(guestFrame(frame), 0, 4096))
   const mask = depth - 1
   return {

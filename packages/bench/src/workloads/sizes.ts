@@ -8,14 +8,12 @@ const BUCKET_SHIFT = 16
 const BUCKET_BYTES = 2 ** BUCKET_SHIFT
 
 /** Mappings of one bucket in many sizes. */
-export const sizes: readonly Workload[] = [
-  ...[1, 16, 256].map((count) => ({
-    id: count === 256 ? 'W8' : `W8_${count}`,
-    title: `lock the largest of ${count} sizes of mapping of one bucket, load, release`,
-    limitTitle: 'a bare DataView load of the same bytes',
-    prepare: () => prepareSizes(count),
-  })),
-]
+export const sizes: readonly Workload[] = [1, 16, 256].map((count) => ({
+  id: count === 256 ? 'W8' : `W8_${count}`,
+  title: `lock the largest of ${count} sizes of mapping of one bucket, load, release`,
+  limitTitle: 'a bare DataView load of the same bytes',
+  prepare: () => prepareSizes(count),
+}))
 
 function prepareSizes(sizeCount: number): Prepared {
   const cache: RamBacking = new Guest(256 * BUCKET_BYTES).foreign({ bucketShift: BUCKET_SHIFT })
