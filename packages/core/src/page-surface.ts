@@ -75,6 +75,7 @@ export class PageSurface<Page extends number> implements PageOperations<Page> {
       lock: (page, offset, length, flags) => this.lockSlowly(page, offset, length, flags),
       takeBack: (windowPage, offset) => this.takeBack(windowPage, offset),
       pageOf: (windowPage) => this.pageOfList(windowPage),
+      locate: (page, offset, size, write) => this.access.locate(page, offset, size, write),
       load: (page, offset, size) => this.access.load(page, offset, size),
       store: (page, offset, size, fill) => this.access.store(page, offset, size, fill),
     })

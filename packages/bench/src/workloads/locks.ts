@@ -22,7 +22,7 @@ export const locks: readonly Workload[] = [
   ),
   ...both('W3h', 'the same in a bucket that is locked anyway', (handles) => {
     const cache = new Guest(2 ** 20).foreign()
-    cache.lock(guestFrame(1), 8, 8, 0)
+    cache.lock(guestFrame(1), 0, 8, 0)
     return handles ? lockWithHandles(cache) : lockEach(cache)
   }),
   ...[64, 1024, 16_384].flatMap((depth) =>
