@@ -1,8 +1,8 @@
 /**
- * Buckets that a hit can find, counted from guest address 0: 4 TiB in buckets of 1 MiB, 4,194,304 grant
+ * Buckets that a hit can find, counted from guest address 0: 1 TiB in buckets of 1 MiB, 1,048,576 grant
  * references. A bucket beyond is found by search. Memory is committed with use (S91).
  */
-export const HIT_TABLE_BUCKETS: number = 2 ** 22
+export const HIT_TABLE_BUCKETS: number = 2 ** 20
 
 /** Set in what the table holds of a mapping, since window page 0 is one, too; zero-filled memory means none. */
 export const PRESENT: number = 0x8000_0000 | 0
@@ -15,7 +15,7 @@ export const PRESENT: number = 0x8000_0000 | 0
  * table is cleared with every miss, and who is used again comes back through a search, which notes it.
  */
 export class HitTable {
-  // Hidden from whoever compares or prints caches by their fields: these have 8 million.
+  // Hidden from whoever compares or prints caches by their fields: these have 2 million.
   readonly #readable: Int32Array = new Int32Array(HIT_TABLE_BUCKETS)
   readonly #writable: Int32Array = new Int32Array(HIT_TABLE_BUCKETS)
   private readonly entered: Set<number> | undefined
