@@ -1,8 +1,8 @@
 import type { Figures } from './goals.ts'
 import type { Figure } from './workload.ts'
 
-/** Bytes of V8's heap, and of anonymous memory of the host. */
-interface MemoryUse {
+/** Bytes of V8’s heap, and of anonymous memory of the host, the heap among it. */
+export interface MemoryUse {
   readonly heapBytes: number
   readonly hostBytes: number
 }

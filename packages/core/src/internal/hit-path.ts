@@ -80,7 +80,7 @@ export function createHitPath<Page extends number>(
           const windowPage = (place & placeMask) | (page & pageMask)
           const at = windowPage << 1
           const record = records[at]!
-          if (record === 0) {
+          if (record < 4096) {
             records[at] = 4096 | offset
             records[at + 1] = flags
           } else if ((record & 4095) === offset && record < fullRecord) {
@@ -102,7 +102,7 @@ export function createHitPath<Page extends number>(
       const at = windowPage << 1
       const record = records[at]!
       if ((windowPage | 0) === windowPage && record >= 4096 && (record & 4095) === offset) {
-        records[at] = record < 8192 ? 0 : record - 4096
+        records[at] = record - 4096
       } else {
         slow.takeBack(windowPage, offset)
       }

@@ -25,8 +25,8 @@ export interface LockRecord {
  */
 export class LockRecords {
   /**
-   * For window page n the record at 2n, and beside it, so that one fetch brings both, the lock flags; they
-   * mean something while the record is not 0.
+   * For window page n the record at 2n, none if below 4096; beside it, so that one fetch brings both, the
+   * lock flags, which mean something while there is a record.
    */
   readonly records: Int32Array
   private readonly side: Map<number, SideRecord> = new Map()
@@ -39,7 +39,7 @@ export class LockRecords {
   add(windowPage: number, offset: number, tag: number): boolean {
     const at = windowPage * 2
     const record = this.records[at]!
-    if (record === 0) {
+    if (record < 4096) {
       this.records[at] = 4096 | offset
       this.records[at + 1] = tag
       return true
@@ -68,8 +68,8 @@ export class LockRecords {
     const record = Number.isInteger(windowPage) ? this.records[at] : undefined
     // Beyond these the key below would be another pointer's.
     if (record === undefined || (offset & 4095) !== offset) return false
-    if (record !== 0 && (record & 4095) === offset) {
-      this.records[at] = record < 8192 ? 0 : record - 4096
+    if (record >= 4096 && (record & 4095) === offset) {
+      this.records[at] = record - 4096
       return true
     }
     const key = windowPage * 4096 + offset
@@ -83,7 +83,7 @@ export class LockRecords {
   /** True when a lock is outstanding at exactly this pointer. */
   has(windowPage: number, offset: number): boolean {
     const record = (Number.isInteger(windowPage) ? this.records[windowPage * 2] : 0) ?? 0
-    if (record !== 0 && (record & 4095) === offset) return true
+    if (record >= 4096 && (record & 4095) === offset) return true
     return this.side.has(windowPage * 4096 + offset)
   }
 
@@ -92,7 +92,7 @@ export class LockRecords {
     const end = windowPage + pageCount
     for (let page = windowPage; page < end; page++) {
       const record = this.records[page * 2]!
-      if (record === 0) continue
+      if (record < 4096) continue
       const offset = record & 4095
       const tag = this.records[page * 2 + 1]!
       // An offset that was the page's second goes on in the page's own record once that is free.
@@ -108,7 +108,7 @@ export class LockRecords {
       const offset = key - page * 4096
       if (page < windowPage || page >= end) continue
       const record = this.records[page * 2]!
-      if (record === 0 || (record & 4095) !== offset) yield { windowPage: page, offset, count, tag }
+      if (record < 4096 || (record & 4095) !== offset) yield { windowPage: page, offset, count, tag }
     }
   }
 
