@@ -5,6 +5,9 @@ import {
   grantCacheContract,
   grantTableContract,
 } from '@xmc/contract'
+import { crashes } from './crashes.ts'
+import { failures } from './failures.ts'
+import { growth } from './growth.ts'
 import { ownEventChannels } from './providers/event-channels.ts'
 import { guestForeignMemory } from './providers/foreign-memory.ts'
 import { guestGrantedPages, selfGrantedPages } from './providers/grant-table.ts'
@@ -21,4 +24,7 @@ export const suites: readonly Suite[] = [
   contractSuite('cache-of-dom0-grants', grantCacheContract, selfGrantedPages),
   contractSuite('cache-of-guest-grants', grantCacheContract, guestGrantedPages),
   contractSuite('cache-of-foreign-memory', foreignCacheContract, guestForeignMemory),
+  failures,
+  crashes,
+  growth,
 ]

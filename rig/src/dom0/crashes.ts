@@ -1,0 +1,114 @@
+import { deepEqual, equal, ok } from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { openWindow, windowPage } from '@xmc/hostmem'
+import { domainId, Hypervisor, type SharedPages } from '@xmc/xen'
+import { caseSuite, type Suite } from './suite.ts'
+
+const PROGRAM = fileURLToPath(new URL('./children/crash.js', import.meta.url))
+
+/** A child that takes longer is killed: some mistakes spin in the kernel for ever. */
+const LIMIT_MILLISECONDS = 30_000
+
+/** What could end a process, or keep it from ending; each in a process of its own. */
+export const crashes: Suite = caseSuite('crashes', [
+  {
+    id: 'K1',
+    title: 'stale views read zeros after an unmap, a close of the device and of the window',
+    run: () => withSharedPage((page) => deepEqual(child('stale-views', page), ended('zeros'))),
+  },
+  {
+    id: 'K2',
+    title: 'no page of a map with holes, nor of a refused one, ends the process',
+    run: () =>
+      withSharedPage((page) => {
+        deepEqual(child('failed-pages', page), ended('EINVAL ESRCH EINVAL'))
+      }),
+  },
+  {
+    id: 'K3',
+    title: 'a process that is killed leaves no grant, and its notification is done',
+    run: () =>
+      withSharedPage((page) => {
+        page.bytes[100] = 0xff
+        equal(child('killed', page).signal, 'SIGKILL')
+        deepEqual([page.bytes[100], page.bytes[200]], [0, 7])
+        equal(possibleMappings(page), 128)
+      }),
+  },
+  {
+    id: 'K4',
+    title: 'a process that ends without closing anything ends at once, and leaves nothing',
+    run: () =>
+      withSharedPage((page) => {
+        deepEqual(child('careless', page), ended('open'))
+        equal(possibleMappings(page), 128)
+      }),
+  },
+  {
+    id: 'K5',
+    title: 'a child process inherits neither mappings nor devices',
+    run: () => withSharedPage((page) => deepEqual(child('parent', page), ended('nothing'))),
+  },
+  {
+    id: 'K6',
+    title: 'control: a page that failed, unprotected, does end a process',
+    run: () =>
+      withSharedPage((page) => {
+        const { status, signal, stdout } = child('unprotected-page', page)
+        equal(stdout, '0 -22 ')
+        equal(status, null)
+        ok(signal === 'SIGKILL' || signal === 'SIGBUS', `ended by a signal, not ${signal}`)
+      }),
+  },
+  {
+    id: 'K7',
+    title: 'control: a store through a raw view of a read-only mapping does end a process',
+    run: () =>
+      withSharedPage((page) => {
+        const { signal, stdout } = child('read-only-store', page)
+        deepEqual({ signal, stdout }, { signal: 'SIGSEGV', stdout: 'mapped ' })
+      }),
+  },
+])
+
+interface ChildEnd {
+  readonly status: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+}
+
+/** Runs a scenario with a page that this process shares. */
+function child(scenario: string, page: SharedPages): ChildEnd & { readonly stderr: string } {
+  const [reference = 0] = page.references
+  const parameters = [PROGRAM, scenario, String(reference)]
+  const { error, status, signal, stdout, stderr } = spawnSync(process.execPath, parameters, {
+    encoding: 'utf8',
+    timeout: LIMIT_MILLISECONDS,
+    killSignal: 'SIGKILL',
+  })
+  if (error !== undefined) throw error
+  return { status, signal, stdout, stderr }
+}
+
+function ended(stdout: string): ChildEnd & { readonly stderr: string } {
+  return { status: 0, signal: null, stdout, stderr: '' }
+}
+
+function withSharedPage(action: (page: SharedPages) => void): void {
+  using hypervisor = new Hypervisor()
+  action(hypervisor.sharePages({ to: 0, pageCount: 1 }))
+}
+
+/** How often the page can still be mapped for writing, up to the limit of Xen's. */
+function possibleMappings({ references }: SharedPages): number {
+  using hypervisor = new Hypervisor()
+  using window = openWindow({ pageCount: 128 })
+  const table = hypervisor.grantTable()
+  let count = 0
+  for (; count < 128; count++) {
+    const target = { window, windowPage: windowPage(count), writable: true }
+    table.map({ domain: domainId(0), references, ...target })
+  }
+  return count
+}
