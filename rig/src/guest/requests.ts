@@ -51,7 +51,7 @@ export interface Granted {
 /** Whether a value that came out of a mailbox is a request. */
 export function isGuestRequest(value: unknown): value is GuestRequest {
   if (!isRecord(value)) return false
-  const shape = shapes[String(value['do'])]
+  const shape = shapes.get(String(value['do']))
   return (
     shape !== undefined &&
     Object.entries(shape).every(([field, type]) => typeof value[field] === type)
@@ -71,15 +71,15 @@ export function isGranted(value: unknown): value is Granted {
 const granted = { grant: 'number', page: 'number', offset: 'number' }
 const framed = { frame: 'number', offset: 'number' }
 
-const shapes: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  grant: { count: 'number', writable: 'boolean', to: 'number' },
-  revoke: { grant: 'number' },
-  'read-granted': { ...granted, length: 'number' },
-  'write-granted': { ...granted, bytes: 'string' },
-  'read-frame': { ...framed, length: 'number' },
-  'write-frame': { ...framed, bytes: 'string' },
-  'power-off': {},
-}
+const shapes = new Map<string, Readonly<Record<string, string>>>([
+  ['grant', { count: 'number', writable: 'boolean', to: 'number' }],
+  ['revoke', { grant: 'number' }],
+  ['read-granted', { ...granted, length: 'number' }],
+  ['write-granted', { ...granted, bytes: 'string' }],
+  ['read-frame', { ...framed, length: 'number' }],
+  ['write-frame', { ...framed, bytes: 'string' }],
+  ['power-off', {}],
+])
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null

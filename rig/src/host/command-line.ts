@@ -3,9 +3,10 @@ import { writeFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { resolve } from 'node:path'
 import { XmcError } from '@xmc/core'
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
-import { cacheFolder } from './artefact-cache.ts'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { cacheFolder } from './artefacts/artefact-cache.ts'
 import { InterruptedError, RigError } from './errors.ts'
+import { type BootName, bootNames } from './machine/boot.ts'
 import { Progress } from './progress.ts'
 import { caseLine, exitCodeOf, type RunResults, runResults, summaryLine } from './results.ts'
 import { type RunOutcome, runInDom0 } from './run.ts'
@@ -32,6 +33,7 @@ interface Options {
   readonly run?: string
   readonly with: readonly string[]
   readonly guest: boolean
+  readonly boot: BootName
   readonly limit: number
   readonly json?: true
   readonly results?: string
@@ -61,6 +63,14 @@ export async function runCommandLine(
       'a file or folder to put beside the program; may be given again',
       add,
       [],
+    )
+    .addOption(
+      new Option(
+        '--boot <name>',
+        'hypervisor and kernel; device-model builds its own, which takes time',
+      )
+        .choices(bootNames)
+        .default('debian'),
     )
     .option('--no-guest', 'start no guest')
     .option('--limit <seconds>', 'kill the emulator after this time', seconds, DEFAULT_LIMIT)
@@ -110,6 +120,7 @@ async function run(
         beside: options.with.map(existing),
         parameters: names,
         guest: options.guest,
+        boot: options.boot,
         limitSeconds: options.limit,
         cacheFolder: cacheFolder(environment.variables),
         signal: environment.signal,

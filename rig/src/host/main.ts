@@ -17,12 +17,19 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   interruption.abort(new InterruptedError('SIGPIPE'))
 })
 
+// npm that is ended by a signal ends its shell and leaves us behind.
+const parent = process.ppid
+const orphaned = setInterval(() => {
+  if (process.ppid !== parent) interrupt('SIGHUP')
+}, 500)
+
 process.exitCode = await runCommandLine(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   variables: process.env,
   signal: interruption.signal,
 })
+clearInterval(orphaned)
 process.removeListener('SIGINT', interrupt)
 process.removeListener('SIGTERM', interrupt)
 process.removeListener('SIGHUP', interrupt)

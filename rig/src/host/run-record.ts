@@ -1,5 +1,5 @@
 import { type CaseResult, type ConsoleEvent, parseLine } from '../console/protocol.ts'
-import type { EmulatorEnd } from './emulator.ts'
+import type { EmulatorEnd } from './machine/emulator.ts'
 
 /** How far a machine got. */
 type Stage = 'booting' | 'running' | 'ended'

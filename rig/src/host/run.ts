@@ -4,18 +4,19 @@ import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { CaseResult } from '../console/protocol.ts'
 import { guestKibibytes, linuxMebibytes } from '../guest/memory-layout.ts'
-import { ArtefactCache } from './artefact-cache.ts'
-import { DebianPackages } from './debian-packages.ts'
-import { runEmulator } from './emulator.ts'
+import { ArtefactCache } from './artefacts/artefact-cache.ts'
+import { DebianPackages } from './artefacts/debian-packages.ts'
+import { ensureHostTools, hostTools } from './artefacts/host-tools.ts'
+import { NpmPackages } from './artefacts/npm-packages.ts'
 import { InterruptedError } from './errors.ts'
-import { ensureHostTools, hostTools } from './host-tools.ts'
-import { writeInitramfs } from './initramfs.ts'
-import { prepareMachine } from './machine.ts'
-import { NpmPackages } from './npm-packages.ts'
-import { writePackagesLayer } from './packages-layer.ts'
+import { writeInitramfs } from './images/initramfs.ts'
+import { writePackagesLayer } from './images/packages-layer.ts'
+import { systemLayer } from './images/system-layer.ts'
+import { type BootName, prepareBoot } from './machine/boot.ts'
+import { runEmulator } from './machine/emulator.ts'
+import { prepareMachine } from './machine/machine.ts'
 import type { Progress } from './progress.ts'
 import { RunRecord } from './run-record.ts'
-import { prepareSystem } from './system-layer.ts'
 
 const rigFolder = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -36,6 +37,8 @@ export interface RunOptions {
   readonly parameters: readonly string[]
   /** Files and folders that are put beside the program. */
   readonly beside: readonly string[]
+  /** What boots. */
+  readonly boot: BootName
   /** Whether a guest starts with dom0. */
   readonly guest: boolean
   readonly limitSeconds: number
@@ -72,7 +75,15 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
   const cache = new ArtefactCache(options.cacheFolder)
   await ensureHostTools(hostTools, progress)
   const npm = new NpmPackages(cache, progress)
-  const system = await prepareSystem(cache, new DebianPackages(cache, progress), npm, progress)
+  const debian = new DebianPackages(cache, progress)
+  const { hypervisor, kernel } = await prepareBoot(
+    options.boot,
+    cache,
+    debian,
+    progress,
+    options.signal,
+  )
+  const system = await systemLayer(kernel, cache, debian, npm, progress)
   await mkdir(cache.folder, { recursive: true })
   const folder = await mkdtemp(join(cache.folder, '.partial-run-'))
   try {
@@ -89,9 +100,9 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
     )
     const packages = join(folder, 'packages.cpio')
     await writeInitramfs(layer, packages)
-    const images = { kernel: system.kernel, initramfs: [system.initramfs, packages] }
+    const images = { kernel: kernel.image, initramfs: [system, packages] }
     const parameters = await prepareMachine(folder, {
-      hypervisor: system.hypervisor,
+      hypervisor: hypervisor.image,
       dom0: images,
       dom0Mebibytes: 1536,
       guests: options.guest
@@ -106,7 +117,7 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
       xenLog: options.verbose ? 'info' : 'warning',
     })
     options.signal.throwIfAborted()
-    progress.say(`booting ${system.description}`)
+    progress.say(`booting ${hypervisor.description} and ${kernel.description}`)
     return await boot(parameters, options)
   } finally {
     await rm(folder, { recursive: true, force: true })

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { stripVTControlCharacters } from 'node:util'
-import { RigError } from './errors.ts'
-import { hasTool } from './tool.ts'
+import { RigError } from '../errors.ts'
+import { hasTool } from '../tool.ts'
 
 /** How an emulator is run. */
 export interface EmulatorOptions {
@@ -40,7 +40,11 @@ export function runEmulator(options: EmulatorOptions): Promise<EmulatorEnd> {
     if (program === undefined || options.signal.aborted) return resolve('aborted')
     let end: EmulatorEnd = 'powered-off'
     let complaints = ''
-    const child = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(program, parameters, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // A group of its own: a terminal's ^C is ours to handle.
+      detached: true,
+    })
     const kill = (): void => {
       child.kill('SIGKILL')
     }

@@ -1,6 +1,6 @@
-import { RigError, RigUnavailableError } from './errors.ts'
-import type { Progress } from './progress.ts'
-import { hasTool, runTool } from './tool.ts'
+import { RigUnavailableError } from '../errors.ts'
+import type { Progress } from '../progress.ts'
+import { hasTool, runTool } from '../tool.ts'
 
 /** A program the rig runs on the host, and the Debian package that has it. */
 export interface HostTool {
@@ -13,6 +13,18 @@ export const hostTools: readonly HostTool[] = [
   { program: 'qemu-system-aarch64', debianPackage: 'qemu-system-arm' },
   { program: 'dtc', debianPackage: 'device-tree-compiler' },
   { program: 'cpio', debianPackage: 'cpio' },
+]
+
+/** What building a hypervisor or a kernel for arm64 needs beside that. */
+export const crossBuildTools: readonly HostTool[] = [
+  { program: 'aarch64-linux-gnu-gcc', debianPackage: 'gcc-aarch64-linux-gnu' },
+  { program: 'gcc', debianPackage: 'build-essential' },
+  { program: 'make', debianPackage: 'build-essential' },
+  { program: 'bc', debianPackage: 'bc' },
+  { program: 'bison', debianPackage: 'bison' },
+  { program: 'flex', debianPackage: 'flex' },
+  { program: 'python3', debianPackage: 'python3' },
+  { program: 'xz', debianPackage: 'xz-utils' },
 ]
 
 /** What is known of the machine when tools are missing. */
@@ -31,7 +43,7 @@ export function whyNotInstallable(
   facts: HostFacts,
 ): string | undefined {
   const programs = missing.map(({ program }) => program).join(', ')
-  const command = `apt-get install --no-install-recommends ${missing.map(({ debianPackage }) => debianPackage).join(' ')}`
+  const command = `apt-get install --no-install-recommends ${packagesOf(missing).join(' ')}`
   if (!facts.apt) {
     return (
       `${programs} not found, and there is no apt-get to install it with: the rig runs on Debian 12; ` +
@@ -60,8 +72,19 @@ export async function ensureHostTools(
     root: process.getuid?.() === 0,
   })
   if (reason !== undefined) throw new RigUnavailableError(reason)
-  const packages = missing.map(({ debianPackage }) => debianPackage)
+  const packages = packagesOf(missing)
   await progress.step(`installing ${packages.join(', ')}`, () => install(packages))
+  const absent = missing.filter(({ program }) => !hasTool(program))
+  if (absent.length > 0) {
+    const programs = absent.map(({ program }) => program).join(', ')
+    throw new RigUnavailableError(
+      `${programs} not found, though apt-get has installed ${packages.join(', ')}: is PATH complete?`,
+    )
+  }
+}
+
+function packagesOf(tools: readonly HostTool[]): string[] {
+  return [...new Set(tools.map(({ debianPackage }) => debianPackage))]
 }
 
 async function install(packages: readonly string[]): Promise<void> {
@@ -72,9 +95,10 @@ async function install(packages: readonly string[]): Promise<void> {
     await runTool('apt-get', ['update'], { variables })
     await aptInstall()
   } catch (cause) {
-    const message = cause instanceof RigError ? cause.message : String(cause)
+    const message = cause instanceof Error ? cause.message : String(cause)
+    const error = /^E: (?<text>.*)$/m.exec(message)?.groups?.['text'] ?? message
     throw new RigUnavailableError(
-      `apt-get could not install ${packages.join(', ')}; check the network and the package sources: ${message}`,
+      `apt-get could not install ${packages.join(', ')}: ${error}; check the network and the package sources`,
       { cause },
     )
   }

@@ -1,9 +1,9 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { RigUnavailableError } from '../errors.ts'
+import type { Progress } from '../progress.ts'
+import { runTool } from '../tool.ts'
 import type { ArtefactCache } from './artefact-cache.ts'
-import { RigUnavailableError } from './errors.ts'
-import type { Progress } from './progress.ts'
-import { runTool } from './tool.ts'
 
 /** One package of the npm registry. */
 export interface NpmPackage {

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { runTool } from './tool.ts'
+import { runTool } from '../tool.ts'
 
 /**
  * Writes the contents of a folder as an archive that Linux unpacks at boot: newc, not compressed (an

@@ -1,24 +1,17 @@
 import { existsSync, realpathSync } from 'node:fs'
 import { chmod, cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { RigError } from './errors.ts'
-import type { NpmPackages } from './npm-packages.ts'
+import type { NpmPackage } from '../artefacts/npm-packages.ts'
+import { RigError } from '../errors.ts'
 
 /** Where the layer puts the rig and the packages; a program in it can import them by name. */
-export const packagesFolder = '/xmc'
-
-/** A program for dom0. */
-export interface Program {
-  /** A file of the host, or a path in {@link packagesFolder}. */
-  readonly file: string
-  readonly parameters: readonly string[]
-}
+const packagesFolder = '/xmc'
 
 /** What goes into the layer. */
 export interface PackagesLayer {
   /** Folder of the rig's own package. */
   readonly rig: string
-  /** What dom0 runs; a path relative to {@link packagesFolder}. */
+  /** What dom0 runs; a path relative to the place of the rig, or a name of one of the files. */
   readonly program: string
   readonly parameters: readonly string[]
   /** Files and folders of the host that are put beside the program. */
@@ -34,7 +27,7 @@ export interface PackagesLayer {
 export async function writePackagesLayer(
   folder: string,
   layer: PackagesLayer,
-  npm: NpmPackages,
+  npm: { unpacked(wanted: NpmPackage): Promise<string> },
 ): Promise<void> {
   const place = join(folder, packagesFolder)
   const libraries = join(place, 'node_modules')
@@ -58,6 +51,9 @@ export async function writePackagesLayer(
     }
   }
   for (const file of layer.files) {
+    if (['dist', 'node_modules', 'package.json', 'program.sh'].includes(basename(file))) {
+      throw new RigError(`${basename(file)} is a name of the rig: give the file another`)
+    }
     await cp(file, join(place, basename(file)), { recursive: true, dereference: true })
   }
   for (const domain of ['dom0', 'guest']) {

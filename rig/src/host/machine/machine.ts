@@ -1,18 +1,18 @@
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { RigError } from '../errors.ts'
+import { runTool } from '../tool.ts'
 import { type BootDescription, type BootModule, bootSource, type GuestBoot } from './device-tree.ts'
-import { RigError } from './errors.ts'
-import { runTool } from './tool.ts'
 
 /** Files a domain boots from. */
-export interface DomainImages {
+interface DomainImages {
   readonly kernel: string
   /** Archives that Linux unpacks over each other. */
   readonly initramfs: readonly string[]
 }
 
 /** A guest that starts together with dom0. */
-export interface GuestConfiguration extends DomainImages {
+interface GuestConfiguration extends DomainImages {
   readonly bootArguments: string
   readonly memoryKibibytes: number
 }
