@@ -32,7 +32,7 @@ export interface CommandEnvironment {
 interface Options {
   readonly run?: string
   readonly with: readonly string[]
-  readonly guest: boolean
+  readonly guests?: number
   readonly boot: BootName
   readonly limit: number
   readonly json?: true
@@ -72,7 +72,7 @@ export async function runCommandLine(
         .choices(bootNames)
         .default('debian'),
     )
-    .option('--no-guest', 'start no guest')
+    .option('--guests <count>', 'guests to start: 3 for the suites, 1 with --run', guests)
     .option('--limit <seconds>', 'kill the emulator after this time', seconds, DEFAULT_LIMIT)
     .option('--json', 'print the results as one JSON object; all else goes to standard error')
     .option('--results <file>', 'write the same object into a file')
@@ -119,7 +119,7 @@ async function run(
         ...(options.run !== undefined && { file: existing(options.run) }),
         beside: options.with.map(existing),
         parameters: names,
-        guest: options.guest,
+        guests: options.guests ?? (options.run === undefined ? 3 : 1),
         boot: options.boot,
         limitSeconds: options.limit,
         cacheFolder: cacheFolder(environment.variables),
@@ -164,9 +164,17 @@ function add(value: string, before: readonly string[]): readonly string[] {
 }
 
 function seconds(value: string): number {
+  return wholeNumber(value, 'seconds', 1, 86_400)
+}
+
+function guests(value: string): number {
+  return wholeNumber(value, 'guests', 0, 8)
+}
+
+function wholeNumber(value: string, what: string, minimum: number, maximum: number): number {
   const number = Number(value)
-  if (!Number.isInteger(number) || number < 1 || number > 86_400) {
-    throw new InvalidArgumentError('seconds are a whole number from 1 to 86400')
+  if (!/^\d+$/.test(value) || number < minimum || number > maximum) {
+    throw new InvalidArgumentError(`${what} are a whole number from ${minimum} to ${maximum}`)
   }
   return number
 }

@@ -39,8 +39,8 @@ export interface RunOptions {
   readonly beside: readonly string[]
   /** What boots. */
   readonly boot: BootName
-  /** Whether a guest starts with dom0. */
-  readonly guest: boolean
+  /** How many guests start with dom0. */
+  readonly guests: number
   readonly limitSeconds: number
   /** Where downloads and builds are kept. */
   readonly cacheFolder: string
@@ -105,15 +105,11 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
       hypervisor: hypervisor.image,
       dom0: images,
       dom0Mebibytes: 1536,
-      guests: options.guest
-        ? [
-            {
-              ...images,
-              memoryKibibytes: guestKibibytes,
-              bootArguments: `console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1 mem=${linuxMebibytes}M`,
-            },
-          ]
-        : [],
+      guests: Array.from({ length: options.guests }, () => ({
+        ...images,
+        memoryKibibytes: guestKibibytes,
+        bootArguments: `console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1 mem=${linuxMebibytes}M`,
+      })),
       xenLog: options.verbose ? 'info' : 'warning',
     })
     options.signal.throwIfAborted()

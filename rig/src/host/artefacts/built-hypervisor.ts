@@ -54,16 +54,11 @@ async function buildXen(
     if (!archive.includes('.orig.tar.')) continue
     await runTool('tar', ['-xf', join(source, archive), '--strip-components=1', '-C', tree])
   }
+  const cross = ['XEN_TARGET_ARCH=arm64', 'CROSS_COMPILE=aarch64-linux-gnu-']
   const make = (...parameters: readonly string[]): Promise<string> =>
-    runTool(
-      'nice',
-      [
-        ...['-n', '19', 'make', '-C', join(tree, 'xen')],
-        ...['XEN_TARGET_ARCH=arm64', 'CROSS_COMPILE=aarch64-linux-gnu-'],
-        ...parameters,
-      ],
-      { signal },
-    )
+    runTool('nice', ['-n', '19', 'make', '-C', join(tree, 'xen'), ...cross, ...parameters], {
+      signal,
+    })
   await mkdir(join(tree, 'xen'), { recursive: true })
   await writeFile(join(tree, 'xen/.config'), wanted)
   await make('olddefconfig')

@@ -9,8 +9,13 @@ import { crossBuildTools, ensureHostTools } from './host-tools.ts'
 import { expectConfigured } from './kconfig.ts'
 import type { Kernel } from './kernel.ts'
 
-/** Modules of the build, below its tree. */
-const modules = ['drivers/virtio/virtio_mmio.ko']
+/** Modules of the build, below its tree, in an order in which they can be loaded. */
+const modules = [
+  'drivers/virtio/virtio.ko',
+  'drivers/virtio/virtio_ring.ko',
+  'drivers/virtio/virtio_mmio.ko',
+  'drivers/block/virtio_blk.ko',
+]
 
 /**
  * Linux built from Debian's source with the options of a configuration file, all others off.
