@@ -2,6 +2,7 @@ import koffi from 'koffi'
 import { MailboxClient, mailboxBytes } from '../guest/mailbox.ts'
 import { mailboxFrames } from '../guest/memory-layout.ts'
 import { type GuestRequest, isGranted } from '../guest/requests.ts'
+import { destroyDomain } from './domain-control.ts'
 
 /** Domain id of the guest that lives as long as dom0. */
 export const guestDomain = 1
@@ -32,9 +33,13 @@ export interface GuestGrant {
  * through is mapped by Xen's own library, not by the packages under test.
  */
 export class Guest {
+  /** Its domain id. */
+  readonly domain: number
   readonly #mailbox: MailboxClient
+  #destroyed = false
 
-  private constructor(mailbox: MailboxClient) {
+  private constructor(domain: number, mailbox: MailboxClient) {
+    this.domain = domain
     this.#mailbox = mailbox
   }
 
@@ -47,7 +52,7 @@ export class Guest {
   static async connect(domain: number = guestDomain): Promise<Guest> {
     const mailbox = new MailboxClient(mapMailbox(domain))
     await mailbox.connect(bootLimit)
-    return new Guest(mailbox)
+    return new Guest(domain, mailbox)
   }
 
   /**
@@ -72,7 +77,8 @@ export class Guest {
         await this.#ask({ do: 'write-granted', grant, page, offset, bytes: toHex(bytes) })
       },
       revoke: async () => {
-        await this.#ask({ do: 'revoke', grant })
+        // Grants end with their domain.
+        if (!this.#destroyed) await this.#ask({ do: 'revoke', grant })
       },
     }
   }
@@ -92,7 +98,14 @@ export class Guest {
     await this.#ask({ do: 'power-off' })
   }
 
-  #ask(request: GuestRequest): Promise<unknown> {
+  /** Destroys the domain. Whatever it is asked after that fails. */
+  async destroy(): Promise<void> {
+    this.#destroyed = true
+    await destroyDomain(this.domain)
+  }
+
+  async #ask(request: GuestRequest): Promise<unknown> {
+    if (this.#destroyed) throw new Error(`domain ${this.domain} was destroyed`)
     return this.#mailbox.call(request, answerLimit)
   }
 }

@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { CaseResult } from '../console/protocol.ts'
@@ -84,8 +84,7 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
     options.signal,
   )
   const system = await systemLayer(kernel, cache, debian, npm, progress)
-  await mkdir(cache.folder, { recursive: true })
-  const folder = await mkdtemp(join(cache.folder, '.partial-run-'))
+  const folder = await cache.workFolder('run')
   try {
     const layer = join(folder, 'layer')
     await writePackagesLayer(
@@ -114,14 +113,19 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
     })
     options.signal.throwIfAborted()
     progress.say(`booting ${hypervisor.description} and ${kernel.description}`)
-    return await boot(parameters, options)
+    return await boot(folder, parameters, options)
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-async function boot(parameters: readonly string[], options: RunOptions): Promise<RunOutcome> {
-  const file = join(options.cacheFolder, 'console.log')
+async function boot(
+  folder: string,
+  parameters: readonly string[],
+  options: RunOptions,
+): Promise<RunOutcome> {
+  const file = join(folder, 'console.log')
+  const lastRun = join(options.cacheFolder, 'console.log')
   const log = createWriteStream(file)
   const record = new RunRecord()
   const tail: string[] = []
@@ -149,12 +153,14 @@ async function boot(parameters: readonly string[], options: RunOptions): Promise
       log.end(resolve)
     })
   })
+  // Whole, even where several runs end at the same time.
+  await rename(file, lastRun)
   if (options.signal.aborted) throw asInterruption(options.signal.reason)
   return {
     cases: record.cases,
     problems: record.problems(end, options.limitSeconds, options.file === undefined),
     exitCode: record.exitCode,
-    console: file,
+    console: lastRun,
     tail: record.stage === 'booting' ? tail : [],
   }
 }

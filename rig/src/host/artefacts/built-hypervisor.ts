@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Progress } from '../progress.ts'
@@ -29,7 +29,7 @@ export async function builtHypervisor(
     { source: version, configuration: wanted },
     async (into) => {
       await ensureHostTools(crossBuildTools, progress)
-      const tree = await mkdtemp(join(cache.folder, '.partial-xen-tree-'))
+      const tree = await cache.workFolder('xen-tree')
       try {
         await progress.step(`building Xen ${version} for arm64, which takes under a minute`, () =>
           buildXen(source, tree, wanted, signal),

@@ -1,4 +1,4 @@
-import { copyFile, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Progress } from '../progress.ts'
@@ -37,7 +37,7 @@ export async function builtKernel(
   const folder = await cache.artefact('built-linux', ingredients, async (into) => {
     await ensureHostTools(crossBuildTools, progress)
     const unpacked = await debian.unpacked('debian-linux-source', [source], ['./usr/src/*.tar.xz'])
-    const tree = await mkdtemp(join(cache.folder, '.partial-linux-tree-'))
+    const tree = await cache.workFolder('linux-tree')
     try {
       await progress.step('unpacking the source of Linux', () =>
         runTool('tar', ['-xf', join(unpacked, 'usr/src/linux-source-6.12.tar.xz'), '-C', tree], {
