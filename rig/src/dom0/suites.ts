@@ -6,6 +6,7 @@ import {
   grantTableContract,
 } from '@xmc/contract'
 import { crashes } from './crashes.ts'
+import { differential } from './differential.ts'
 import { theDoctor } from './doctor.ts'
 import { failures } from './failures.ts'
 import { growth } from './growth.ts'
@@ -26,6 +27,7 @@ export const suites: readonly Suite[] = [
   contractSuite('cache-of-guest-grants', grantCacheContract, guestGrantedPages),
   contractSuite('cache-of-foreign-memory', foreignCacheContract, guestForeignMemory),
   theDoctor,
+  differential,
   failures,
   crashes,
   growth,
