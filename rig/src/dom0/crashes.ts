@@ -57,10 +57,10 @@ export const crashes: Suite = caseSuite('crashes', [
         const frames = { first: guestFrame(reservedFrames.first), count: 1 }
         const memory = hypervisor.foreignMemory()
         memory.map({ domain: domainId(guestDomain), frames, ...target, windowPage: windowPage(8) })
-        deepEqual(
-          ['gntdev', 'gntalloc', 'privcmd'].map((device) => forkFlags(`/dev/xen/${device}`)),
-          [['dc'], ['dc'], ['dc']],
-        )
+        for (const device of ['gntdev', 'gntalloc', 'privcmd']) {
+          // Others in this process map the guest, too.
+          deepEqual([...new Set(forkFlags(`/dev/xen/${device}`))], ['dc'], device)
+        }
       }),
   },
   {
