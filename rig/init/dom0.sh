@@ -6,8 +6,9 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mount -t tmpfs tmpfs /tmp
+# A kernel that has them built in has no such modules.
 for module in xen-evtchn xen-gntdev xen-gntalloc xen-privcmd xenfs; do
-  insmod /modules/$module.ko
+  if [ -e /modules/$module.ko ]; then insmod /modules/$module.ko; fi
 done
 mount -t xenfs xenfs /proc/xen
 echo '@xmc-rig {"event":"started"}'

@@ -66,6 +66,19 @@ describe('ArtefactCache', () => {
   })
 })
 
+describe('workFolder', () => {
+  it('is new and empty, and what a killed process has left for days goes', async () => {
+    const cache = new ArtefactCache(join(temporaryFolder(), 'cache'))
+    const left = await cache.workFolder('run')
+    const fresh = await cache.workFolder('run')
+    const then = new Date(Date.now() - 25 * 60 * 60 * 1000)
+    utimesSync(left, then, then)
+    const next = await cache.workFolder('tree')
+    expect(readdirSync(next)).toEqual([])
+    expect([left, fresh].map((folder) => existsSync(folder))).toEqual([false, true])
+  })
+})
+
 describe('artefactName', () => {
   it('is the kind and a digest of the ingredients', () => {
     expect(artefactName('kernel', { version: '6.1', smp: true })).toMatch(/^kernel-[0-9a-f]{16}$/)

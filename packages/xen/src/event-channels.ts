@@ -52,9 +52,10 @@ const PORTS_PER_READ = 256
  * The event channels of this program: one open of `/dev/xen/evtchn`, made when it is first needed. The
  * names and habits are those of the simulator's `EventChannels`.
  *
- * An event is one bit: sends that come before the handler ran are one call of it. The kernel tells of
- * events by a signal (SIGIO), which takes no thread and does not keep the process alive; handlers run
- * from the event loop. The bit is cleared just before the handler runs; a send from inside it brings another call.
+ * An event is one bit: sends that come before the handler ran are one call of it, or two, since the
+ * kernel takes the first from Xen at once. The kernel tells of events by a signal (SIGIO), which takes no
+ * thread and does not keep the process alive; handlers run from the event loop. The bit is cleared just
+ * before the handler runs; a send from inside it brings another call.
  *
  * # Limitations
  *

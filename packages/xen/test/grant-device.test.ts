@@ -191,9 +191,8 @@ describe('unmap', () => {
     [4, 2],
     [4, 4],
     [5, 2],
-    [3, 4],
   ])(
-    'M15 from page %i, %i pages, where there is a mapping of 3 at 4: EINVAL, and it stays',
+    'M15c from page %i, %i pages, where there is a mapping of 3 at 4: EINVAL, and it stays',
     (page, count) => {
       const { device, window, request, unmaps } = world()
       device.map(request([1, 2, 3]))
@@ -207,9 +206,10 @@ describe('unmap', () => {
     },
   )
 
-  it('M15 a second time is EINVAL, in both forms', async () => {
+  it('from before a mapping is EINVAL, and so is a second time, in both forms', async () => {
     const { device, window, request, unmaps } = world()
     device.map(request([1]))
+    expect(() => device.unmap(window, windowPage(3), 2)).toThrow('EINVAL')
     await device.unmapAsync(window, AT, 1)
     expect(() => device.unmap(window, AT, 1)).toThrow('no mapping of 1 pages starts')
     await expect(device.unmapAsync(window, AT, 1)).rejects.toMatchObject({ errnoName: 'EINVAL' })
@@ -318,6 +318,27 @@ describe('the asynchronous forms', () => {
     await device.unmapAsync(window, AT, 2)
     expect(window.mappedPages).toBe(0)
     expect(unmaps()).toEqual([[0, 2]])
+  })
+
+  it('announce many references on another thread, too, and refuse them there', async () => {
+    const kernel = new Kernel()
+    const device = new GrantDevice(kernel, 'grants')
+    using window = openWindow({ pageCount: 300 })
+    const references = { first: grantReference(8), count: 257 }
+    const request = { domain: domainId(1), window, windowPage: windowPage(0), references }
+    const mapped = device.mapAsync({ ...request, writable: true })
+    expect(kernel.calls).toEqual([])
+    await mapped
+    expect(firstBytes(window, 255, 3)).toEqual([1, 2, 0])
+    await device.unmapAsync(window, windowPage(0), 257)
+    kernel.answer(MAP_GRANT_REFERENCES, -ENOMEM)
+    await expect(device.mapAsync({ ...request, writable: true })).rejects.toMatchObject({
+      operation: 'grant map',
+      errnoName: 'ENOMEM',
+    })
+    expect(window.mappedPages).toBe(0)
+    device.close()
+    expect(kernel.closed).toHaveLength(1)
   })
 
   it('leave nothing when the device is closed under a map', async () => {

@@ -2,9 +2,13 @@ import koffi from 'koffi'
 import { MailboxClient, mailboxBytes } from '../guest/mailbox.ts'
 import { mailboxFrames } from '../guest/memory-layout.ts'
 import { type GuestRequest, isGranted } from '../guest/requests.ts'
+import { destroyDomain } from './domain-control.ts'
 
-/** The rig's guest is the first that Xen starts. */
+/** Domain id of the guest that lives as long as dom0. */
 export const guestDomain = 1
+
+/** Domain ids of guests that a case may destroy, one case each. They are like the first. */
+export const mortalDomains: readonly number[] = [2, 3]
 
 /** Milliseconds that the guest may take to boot beside dom0, and then for one answer. */
 const bootLimit = 60_000
@@ -25,25 +29,30 @@ export interface GuestGrant {
 }
 
 /**
- * The rig's guest, from dom0: it grants pages, and reads and writes its memory, when asked. What it is asked
+ * A guest of the rig, from dom0: it grants pages, and reads and writes its memory, when asked. What it is asked
  * through is mapped by Xen's own library, not by the packages under test.
  */
 export class Guest {
+  /** Its domain id. */
+  readonly domain: number
   readonly #mailbox: MailboxClient
+  #destroyed = false
 
-  private constructor(mailbox: MailboxClient) {
+  private constructor(domain: number, mailbox: MailboxClient) {
+    this.domain = domain
     this.#mailbox = mailbox
   }
 
   /**
    * Resolves when the guest is up.
    *
+   * @param domain one of {@link mortalDomains}, or {@link guestDomain}, which is the default
    * @throws Error when there is none, or it does not boot within a minute
    */
-  static async connect(): Promise<Guest> {
-    const mailbox = new MailboxClient(mapMailbox())
+  static async connect(domain: number = guestDomain): Promise<Guest> {
+    const mailbox = new MailboxClient(mapMailbox(domain))
     await mailbox.connect(bootLimit)
-    return new Guest(mailbox)
+    return new Guest(domain, mailbox)
   }
 
   /**
@@ -68,7 +77,8 @@ export class Guest {
         await this.#ask({ do: 'write-granted', grant, page, offset, bytes: toHex(bytes) })
       },
       revoke: async () => {
-        await this.#ask({ do: 'revoke', grant })
+        // Grants end with their domain.
+        if (!this.#destroyed) await this.#ask({ do: 'revoke', grant })
       },
     }
   }
@@ -88,13 +98,20 @@ export class Guest {
     await this.#ask({ do: 'power-off' })
   }
 
-  #ask(request: GuestRequest): Promise<unknown> {
+  /** Destroys the domain. Whatever it is asked after that fails. */
+  async destroy(): Promise<void> {
+    this.#destroyed = true
+    await destroyDomain(this.domain)
+  }
+
+  async #ask(request: GuestRequest): Promise<unknown> {
+    if (this.#destroyed) throw new Error(`domain ${this.domain} was destroyed`)
     return this.#mailbox.call(request, answerLimit)
   }
 }
 
 /** The frames of the mailbox, mapped until this process ends. */
-function mapMailbox(): ArrayBuffer {
+function mapMailbox(domain: number): ArrayBuffer {
   const library = koffi.load('libxenforeignmemory.so.1')
   const open = library.func('void *xenforeignmemory_open(void *logger, unsigned int flags)')
   const map = library.func(
@@ -104,9 +121,11 @@ function mapMailbox(): ArrayBuffer {
   const { first, count } = mailboxFrames
   const frames = BigUint64Array.from({ length: count }, (_, index) => BigInt(first + index))
   const errors = new Int32Array(count)
-  const start: unknown = map(open(null, 0), guestDomain, readWrite, count, frames, errors)
+  const start: unknown = map(open(null, 0), domain, readWrite, count, frames, errors)
   if (start === null || errors.some((error) => error !== 0)) {
-    throw new Error(`the guest's mailbox cannot be mapped: ${errors.join(' ')}; is there a guest?`)
+    throw new Error(
+      `the mailbox of domain ${domain} cannot be mapped: ${errors[0]}; is there such a guest?`,
+    )
   }
   return koffi.view(start, mailboxBytes)
 }

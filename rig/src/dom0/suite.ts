@@ -1,4 +1,4 @@
-import type { ContractCase, ContractProvider } from '@xmc/contract'
+import type { ContractCase, ContractProvider, ContractResult } from '@xmc/contract'
 import { runContract } from '@xmc/contract'
 import type { CaseResult } from '../console/protocol.ts'
 
@@ -47,33 +47,34 @@ export function caseSuite(name: string, cases: readonly Case[]): Suite {
   }
 }
 
-/** A contract of `@xmc/contract` as a suite; `makeProvider` makes a provider for each case. */
+/** A contract of `@xmc/contract` as a suite; `makeProvider` makes a provider for each case, which it is told. */
 export function contractSuite<Provider extends ContractProvider>(
   name: string,
   cases: Iterable<ContractCase<Provider>>,
-  makeProvider: () => Provider | Promise<Provider>,
+  makeProvider: (contractCase: ContractCase<Provider>) => Provider | Promise<Provider>,
 ): Suite {
   return {
     name,
     async *run() {
-      let started = performance.now()
-      for await (const result of runContract(cases, makeProvider)) {
-        const { id, title } = result
-        const common = { suite: name, id, title, milliseconds: performance.now() - started }
-        switch (result.outcome) {
-          case 'passed':
-            yield { ...common, outcome: 'passed' }
-            break
-          case 'not-applicable':
-            yield { ...common, outcome: 'skipped', detail: result.reason }
-            break
-          case 'failed':
-            yield { ...common, outcome: 'failed', detail: describe(result.error) }
-            break
+      for (const contractCase of cases) {
+        const started = performance.now()
+        for await (const result of runContract([contractCase], () => makeProvider(contractCase))) {
+          yield { suite: name, milliseconds: performance.now() - started, ...caseOf(result) }
         }
-        started = performance.now()
       }
     },
+  }
+}
+
+function caseOf(result: ContractResult): Omit<CaseResult, 'suite' | 'milliseconds'> {
+  const { id, title } = result
+  switch (result.outcome) {
+    case 'passed':
+      return { id, title, outcome: 'passed' }
+    case 'not-applicable':
+      return { id, title, outcome: 'skipped', detail: result.reason }
+    case 'failed':
+      return { id, title, outcome: 'failed', detail: describe(result.error) }
   }
 }
 

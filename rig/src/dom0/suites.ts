@@ -5,6 +5,11 @@ import {
   grantCacheContract,
   grantTableContract,
 } from '@xmc/contract'
+import { crashes } from './crashes.ts'
+import { differential } from './differential.ts'
+import { theDoctor } from './doctor.ts'
+import { failures } from './failures.ts'
+import { growth } from './growth.ts'
 import { ownEventChannels } from './providers/event-channels.ts'
 import { guestForeignMemory } from './providers/foreign-memory.ts'
 import { guestGrantedPages, selfGrantedPages } from './providers/grant-table.ts'
@@ -21,4 +26,9 @@ export const suites: readonly Suite[] = [
   contractSuite('cache-of-dom0-grants', grantCacheContract, selfGrantedPages),
   contractSuite('cache-of-guest-grants', grantCacheContract, guestGrantedPages),
   contractSuite('cache-of-foreign-memory', foreignCacheContract, guestForeignMemory),
+  theDoctor,
+  differential,
+  failures,
+  crashes,
+  growth,
 ]

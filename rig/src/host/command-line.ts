@@ -3,9 +3,10 @@ import { writeFile } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { resolve } from 'node:path'
 import { XmcError } from '@xmc/core'
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { cacheFolder } from './artefacts/artefact-cache.ts'
 import { InterruptedError, RigError } from './errors.ts'
+import { type BootName, bootNames } from './machine/boot.ts'
 import { Progress } from './progress.ts'
 import { caseLine, exitCodeOf, type RunResults, runResults, summaryLine } from './results.ts'
 import { type RunOutcome, runInDom0 } from './run.ts'
@@ -31,7 +32,8 @@ export interface CommandEnvironment {
 interface Options {
   readonly run?: string
   readonly with: readonly string[]
-  readonly guest: boolean
+  readonly guests?: number
+  readonly boot: BootName
   readonly limit: number
   readonly json?: true
   readonly results?: string
@@ -62,7 +64,15 @@ export async function runCommandLine(
       add,
       [],
     )
-    .option('--no-guest', 'start no guest')
+    .addOption(
+      new Option(
+        '--boot <name>',
+        'hypervisor and kernel; device-model builds its own, which takes time',
+      )
+        .choices(bootNames)
+        .default('debian'),
+    )
+    .option('--guests <count>', 'guests to start: 3 for the suites, 1 with --run', guests)
     .option('--limit <seconds>', 'kill the emulator after this time', seconds, DEFAULT_LIMIT)
     .option('--json', 'print the results as one JSON object; all else goes to standard error')
     .option('--results <file>', 'write the same object into a file')
@@ -109,7 +119,8 @@ async function run(
         ...(options.run !== undefined && { file: existing(options.run) }),
         beside: options.with.map(existing),
         parameters: names,
-        guest: options.guest,
+        guests: options.guests ?? (options.run === undefined ? 3 : 1),
+        boot: options.boot,
         limitSeconds: options.limit,
         cacheFolder: cacheFolder(environment.variables),
         signal: environment.signal,
@@ -153,9 +164,17 @@ function add(value: string, before: readonly string[]): readonly string[] {
 }
 
 function seconds(value: string): number {
+  return wholeNumber(value, 'seconds', 1, 86_400)
+}
+
+function guests(value: string): number {
+  return wholeNumber(value, 'guests', 0, 8)
+}
+
+function wholeNumber(value: string, what: string, minimum: number, maximum: number): number {
   const number = Number(value)
-  if (!Number.isInteger(number) || number < 1 || number > 86_400) {
-    throw new InvalidArgumentError('seconds are a whole number from 1 to 86400')
+  if (!/^\d+$/.test(value) || number < minimum || number > maximum) {
+    throw new InvalidArgumentError(`${what} are a whole number from ${minimum} to ${maximum}`)
   }
   return number
 }

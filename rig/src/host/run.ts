@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { CaseResult } from '../console/protocol.ts'
@@ -11,7 +11,8 @@ import { NpmPackages } from './artefacts/npm-packages.ts'
 import { InterruptedError } from './errors.ts'
 import { writeInitramfs } from './images/initramfs.ts'
 import { writePackagesLayer } from './images/packages-layer.ts'
-import { prepareSystem } from './images/system.ts'
+import { systemLayer } from './images/system-layer.ts'
+import { type BootName, prepareBoot } from './machine/boot.ts'
 import { runEmulator } from './machine/emulator.ts'
 import { prepareMachine } from './machine/machine.ts'
 import type { Progress } from './progress.ts'
@@ -36,8 +37,10 @@ export interface RunOptions {
   readonly parameters: readonly string[]
   /** Files and folders that are put beside the program. */
   readonly beside: readonly string[]
-  /** Whether a guest starts with dom0. */
-  readonly guest: boolean
+  /** What boots. */
+  readonly boot: BootName
+  /** How many guests start with dom0. */
+  readonly guests: number
   readonly limitSeconds: number
   /** Where downloads and builds are kept. */
   readonly cacheFolder: string
@@ -72,9 +75,16 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
   const cache = new ArtefactCache(options.cacheFolder)
   await ensureHostTools(hostTools, progress)
   const npm = new NpmPackages(cache, progress)
-  const system = await prepareSystem(cache, new DebianPackages(cache, progress), npm, progress)
-  await mkdir(cache.folder, { recursive: true })
-  const folder = await mkdtemp(join(cache.folder, '.partial-run-'))
+  const debian = new DebianPackages(cache, progress)
+  const { hypervisor, kernel } = await prepareBoot(
+    options.boot,
+    cache,
+    debian,
+    progress,
+    options.signal,
+  )
+  const system = await systemLayer(kernel, cache, debian, npm, progress)
+  const folder = await cache.workFolder('run')
   try {
     const layer = join(folder, 'layer')
     await writePackagesLayer(
@@ -89,32 +99,33 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
     )
     const packages = join(folder, 'packages.cpio')
     await writeInitramfs(layer, packages)
-    const images = { kernel: system.kernel, initramfs: [system.initramfs, packages] }
+    const images = { kernel: kernel.image, initramfs: [system, packages] }
     const parameters = await prepareMachine(folder, {
-      hypervisor: system.hypervisor,
+      hypervisor: hypervisor.image,
       dom0: images,
       dom0Mebibytes: 1536,
-      guests: options.guest
-        ? [
-            {
-              ...images,
-              memoryKibibytes: guestKibibytes,
-              bootArguments: `console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1 mem=${linuxMebibytes}M`,
-            },
-          ]
-        : [],
+      guests: Array.from({ length: options.guests }, () => ({
+        ...images,
+        memoryKibibytes: guestKibibytes,
+        bootArguments: `console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1 mem=${linuxMebibytes}M`,
+      })),
       xenLog: options.verbose ? 'info' : 'warning',
     })
     options.signal.throwIfAborted()
-    progress.say(`booting ${system.description}`)
-    return await boot(parameters, options)
+    progress.say(`booting ${hypervisor.description} and ${kernel.description}`)
+    return await boot(folder, parameters, options)
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-async function boot(parameters: readonly string[], options: RunOptions): Promise<RunOutcome> {
-  const file = join(options.cacheFolder, 'console.log')
+async function boot(
+  folder: string,
+  parameters: readonly string[],
+  options: RunOptions,
+): Promise<RunOutcome> {
+  const file = join(folder, 'console.log')
+  const lastRun = join(options.cacheFolder, 'console.log')
   const log = createWriteStream(file)
   const record = new RunRecord()
   const tail: string[] = []
@@ -142,12 +153,14 @@ async function boot(parameters: readonly string[], options: RunOptions): Promise
       log.end(resolve)
     })
   })
+  // Whole, even where several runs end at the same time.
+  await rename(file, lastRun)
   if (options.signal.aborted) throw asInterruption(options.signal.reason)
   return {
     cases: record.cases,
     problems: record.problems(end, options.limitSeconds, options.file === undefined),
     exitCode: record.exitCode,
-    console: file,
+    console: lastRun,
     tail: record.stage === 'booting' ? tail : [],
   }
 }

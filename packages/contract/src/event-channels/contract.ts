@@ -31,7 +31,7 @@ export const eventChannelsContract: readonly EventChannelsCase[] = [
     },
   ),
 
-  eventCase('E3', 'a send calls the handler of the other end, later and once', async (provider) => {
+  eventCase('E3', 'a send calls the handler of the other end, later', async (provider) => {
     const { eventChannels, domain } = provider
     const { offered, bound } = connect(provider)
     let calls = 0
@@ -39,13 +39,19 @@ export const eventChannelsContract: readonly EventChannelsCase[] = [
       calls++
     })
     eventChannels.send(domain, bound)
-    eventChannels.send(domain, bound)
     assert.equal(calls, 0, 'never inside the send')
     await provider.settle()
-    assert.equal(calls, 1, 'one call for events that came before it')
+    assert.equal(calls, 1)
     eventChannels.send(domain, bound)
     await provider.settle()
     assert.equal(calls, 2, 'another call for another event')
+    for (let sends = 0; sends < 10; sends++) eventChannels.send(domain, bound)
+    await provider.settle()
+    // Linux has taken the first from Xen when the others come, which become a second one.
+    assert.ok(
+      calls === 3 || calls === 4,
+      'one call or two for events that came before the handler ran',
+    )
     assert.equal(eventChannels.isPending(domain, offered), false)
   }),
 

@@ -27,5 +27,4 @@ export interface EventChannelsProvider extends ContractProvider {
   readonly absentDomain: DomainId
   /** Resolves when every event that was sent has been delivered. */
   settle(): Promise<void>
-  readonly capabilities: Readonly<Record<never, never>>
 }

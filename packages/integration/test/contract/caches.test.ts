@@ -1,7 +1,6 @@
 import { foreignCacheContract, grantCacheContract, notApplicable } from '@xmc/contract'
+import { simulatedForeignMemory, simulatedGrantTable } from '@xmc/contract/simulator'
 import { describe, expect, it } from 'vitest'
-import { simulatedForeignMemory } from '../helpers/foreign-memory-provider.ts'
-import { simulatedGrantTable } from '../helpers/grant-table-provider.ts'
 
 describe('a cache over the simulator’s foreign memory', () => {
   it.each(foreignCacheContract)('$id $title', async (contractCase) => {

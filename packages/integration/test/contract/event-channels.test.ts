@@ -1,6 +1,6 @@
 import { eventChannelsContract } from '@xmc/contract'
+import { simulatedEventChannels } from '@xmc/contract/simulator'
 import { describe, expect, it } from 'vitest'
-import { simulatedEventChannels } from '../helpers/event-channels-provider.ts'
 
 describe('the simulator meets the contract of event channels', () => {
   it.each(eventChannelsContract)('$id $title', async (contractCase) => {

@@ -1,6 +1,6 @@
 import { foreignMemoryContract, notApplicable } from '@xmc/contract'
+import { simulatedForeignMemory } from '@xmc/contract/simulator'
 import { describe, expect, it } from 'vitest'
-import { simulatedForeignMemory } from '../helpers/foreign-memory-provider.ts'
 
 describe('the simulator meets the contract of ForeignMemory', () => {
   it('offers what every one of its 35 cases needs', async () => {

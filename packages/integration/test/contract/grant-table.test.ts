@@ -1,6 +1,6 @@
 import { grantTableContract, notApplicable } from '@xmc/contract'
+import { simulatedGrantTable } from '@xmc/contract/simulator'
 import { describe, expect, it } from 'vitest'
-import { simulatedGrantTable } from '../helpers/grant-table-provider.ts'
 
 describe('the simulator meets the contract of GrantTable', () => {
   it('offers what every one of its 53 cases needs', async () => {

@@ -1,16 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Awaitable,
+  type ContractCase,
   type GrantedPages,
   type GrantOptions,
   type GrantTableProvider,
   protectionAt,
+  type Unavailable,
 } from '@xmc/contract'
 import { type DomainId, domainId, type GrantReference, grantReference } from '@xmc/grants'
 import { openWindow } from '@xmc/hostmem'
 import { Hypervisor, type SharedPages } from '@xmc/xen'
-import { type GuestGrant, guestDomain } from '../guest.ts'
-import { theGuest } from './guest.ts'
+import type { GuestGrant } from '../guest.ts'
+import { guestFor } from './guest.ts'
 import { countMappings } from './process-mappings.ts'
 
 /** dom0. */
@@ -29,12 +31,15 @@ export function selfGrantedPages(): GrantTableProvider {
     const { writable = true, to = OWN_DOMAIN } = options
     return pagesOfThisDomain(hypervisor.sharePages({ to, pageCount, readonly: !writable }))
   }
-  return grantTable(hypervisor, domainId(OWN_DOMAIN), grant, () => {})
+  const death = { unavailable: 'dom0 cannot be destroyed' }
+  return grantTable(hypervisor, domainId(OWN_DOMAIN), grant, death, () => {})
 }
 
 /** Real grants of the guest to dom0. */
-export async function guestGrantedPages(): Promise<GrantTableProvider> {
-  const guest = await theGuest()
+export async function guestGrantedPages(
+  contractCase: Pick<ContractCase<GrantTableProvider>, 'requires'>,
+): Promise<GrantTableProvider> {
+  const { guest, death } = await guestFor(contractCase)
   const live = new Set<GuestGrant>()
   const grant = async (count: number, options: GrantOptions = {}): Promise<GrantedPages> => {
     const granted = await guest.grant(count, options)
@@ -49,7 +54,7 @@ export async function guestGrantedPages(): Promise<GrantTableProvider> {
       },
     }
   }
-  return grantTable(new Hypervisor(), domainId(guestDomain), grant, async () => {
+  return grantTable(new Hypervisor(), domainId(guest.domain), grant, death, async () => {
     for (const granted of live) await granted.revoke()
   })
 }
@@ -58,6 +63,7 @@ function grantTable(
   hypervisor: Hypervisor,
   domain: DomainId,
   grant: (count: number, options?: GrantOptions) => Awaitable<GrantedPages>,
+  death: { destroy(): Awaitable<void> } | Unavailable,
   revokeAll: () => Awaitable<void>,
 ): GrantTableProvider {
   const window = openWindow({ pageCount: 512 })
@@ -87,7 +93,7 @@ function grantTable(
           return hypervisor.grantTable()
         },
       },
-      death: { unavailable: 'the rig has no tool that destroys a guest' },
+      death,
     },
     async close() {
       hypervisor.close()

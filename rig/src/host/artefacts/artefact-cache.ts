@@ -4,8 +4,13 @@ import { mkdir, mkdtemp, readdir, rename, rm, stat, utimes, writeFile } from 'no
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
+const millisecondsPerDay = 24 * 60 * 60 * 1000
+
 /** Days after which an artefact that nothing used is removed. */
-const UNUSED_DAYS = 30
+const unusedDays = 30
+
+/** Days after which a folder that a killed process has left is removed. */
+const leftoverDays = 1
 
 /**
  * What an artefact is made from: versions, settings and digests, whose JSON decides whether an artefact
@@ -44,8 +49,7 @@ export class ArtefactCache {
       await utimes(folder, now, now)
       return folder
     }
-    await mkdir(this.folder, { recursive: true })
-    const partial = await mkdtemp(join(this.folder, `.partial-${name}-`))
+    const partial = await this.workFolder(name)
     try {
       await build(partial)
       await writeFile(join(partial, '.ingredients.json'), JSON.stringify(ingredients, undefined, 2))
@@ -55,14 +59,21 @@ export class ArtefactCache {
       // Another process may have built the same one meanwhile.
       if (!existsSync(folder)) throw error
     }
-    await this.#removeUnused(name)
+    await this.#removeOld(`${name}-`, unusedDays)
     return folder
   }
 
-  async #removeUnused(name: string): Promise<void> {
-    const oldest = Date.now() - UNUSED_DAYS * 24 * 60 * 60 * 1000
+  /** A new empty folder on the same file system, which the caller removes. */
+  async workFolder(name: string): Promise<string> {
+    await mkdir(this.folder, { recursive: true })
+    await this.#removeOld('.partial-', leftoverDays)
+    return mkdtemp(join(this.folder, `.partial-${name}-`))
+  }
+
+  async #removeOld(prefix: string, days: number): Promise<void> {
+    const oldest = Date.now() - days * millisecondsPerDay
     for (const entry of await readdir(this.folder)) {
-      if (!entry.startsWith(`${name}-`) && !entry.startsWith(`.partial-${name}-`)) continue
+      if (!entry.startsWith(prefix)) continue
       const folder = join(this.folder, entry)
       const found = await stat(folder).catch(() => undefined)
       if (found !== undefined && found.mtimeMs < oldest) {

@@ -15,6 +15,18 @@ export const hostTools: readonly HostTool[] = [
   { program: 'cpio', debianPackage: 'cpio' },
 ]
 
+/** What building a hypervisor or a kernel for arm64 needs beside that. */
+export const crossBuildTools: readonly HostTool[] = [
+  { program: 'aarch64-linux-gnu-gcc', debianPackage: 'gcc-aarch64-linux-gnu' },
+  { program: 'gcc', debianPackage: 'build-essential' },
+  { program: 'make', debianPackage: 'build-essential' },
+  { program: 'bc', debianPackage: 'bc' },
+  { program: 'bison', debianPackage: 'bison' },
+  { program: 'flex', debianPackage: 'flex' },
+  { program: 'python3', debianPackage: 'python3' },
+  { program: 'xz', debianPackage: 'xz-utils' },
+]
+
 /** What is known of the machine when tools are missing. */
 export interface HostFacts {
   /** Whether `apt-get` is there. */
@@ -31,7 +43,7 @@ export function whyNotInstallable(
   facts: HostFacts,
 ): string | undefined {
   const programs = missing.map(({ program }) => program).join(', ')
-  const command = `apt-get install --no-install-recommends ${missing.map(({ debianPackage }) => debianPackage).join(' ')}`
+  const command = `apt-get install --no-install-recommends ${packagesOf(missing).join(' ')}`
   if (!facts.apt) {
     return (
       `${programs} not found, and there is no apt-get to install it with: the rig runs on Debian 12; ` +
@@ -60,7 +72,7 @@ export async function ensureHostTools(
     root: process.getuid?.() === 0,
   })
   if (reason !== undefined) throw new RigUnavailableError(reason)
-  const packages = missing.map(({ debianPackage }) => debianPackage)
+  const packages = packagesOf(missing)
   await progress.step(`installing ${packages.join(', ')}`, () => install(packages))
   const absent = missing.filter(({ program }) => !hasTool(program))
   if (absent.length > 0) {
@@ -69,6 +81,10 @@ export async function ensureHostTools(
       `${programs} not found, though apt-get has installed ${packages.join(', ')}: is PATH complete?`,
     )
   }
+}
+
+function packagesOf(tools: readonly HostTool[]): string[] {
+  return [...new Set(tools.map(({ debianPackage }) => debianPackage))]
 }
 
 async function install(packages: readonly string[]): Promise<void> {

@@ -1,6 +1,5 @@
 import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { RigError } from '../errors.ts'
 import { runTool } from '../tool.ts'
 import { type BootDescription, type BootModule, bootSource, type GuestBoot } from './device-tree.ts'
 
@@ -28,9 +27,6 @@ export interface MachineConfiguration {
   readonly xenLog: string
 }
 
-/** Memory of the emulated machine. */
-const memoryMebibytes = 3072
-
 /** RAM of the machine starts here. */
 const ramBase = 0x4000_0000
 
@@ -40,12 +36,14 @@ const firstModule = 0x4a00_0000
 /** Linux wants its image on a multiple of it. */
 const moduleAlignment = 2 * 2 ** 20
 
+/** What Xen takes for itself, and loses where domains do not fit end to end. */
+const spareMebibytes = 256
+
 /** One processor: with two that are emulated, everything was far slower, and erratic. */
 const board = [
   ['-machine', 'virt,virtualization=on,gic-version=3'],
   ['-cpu', 'cortex-a57'],
   ['-smp', '1'],
-  ['-m', String(memoryMebibytes)],
   ['-display', 'none'],
   ['-nodefaults'],
 ].flat()
@@ -56,8 +54,6 @@ const consoleOnly = ['-no-reboot', '-monitor', 'none', '-serial', 'stdio']
 /**
  * Makes what the emulator needs to boot the machine, in a folder of its own, and returns the emulator's
  * parameters. The console is the emulator's standard output.
- *
- * @throws RigError when the images do not fit into the machine
  */
 export async function prepareMachine(
   folder: string,
@@ -91,14 +87,14 @@ export async function prepareMachine(
       }
     }),
   }
-  memory.expectRoom(configuration)
+  const machine = [...board, '-m', String(memory.mebibytesWith(configuration))]
   return [
-    ...board,
+    ...machine,
     ...consoleOnly,
     '-kernel',
     configuration.hypervisor,
     '-dtb',
-    await compileDeviceTree(folder, bootSource(description)),
+    await compileDeviceTree(folder, machine, bootSource(description)),
     ...memory.parameters,
   ]
 }
@@ -122,29 +118,23 @@ class ModuleMemory {
     return { address, size: end - address }
   }
 
-  /** Domains need their memory while the images they are made from are still there. */
-  expectRoom({ dom0Mebibytes, guests }: MachineConfiguration): void {
-    const images = Math.ceil((this.#next - ramBase) / 2 ** 20)
-    const domains = guests.reduce(
-      (sum, { memoryKibibytes }) => sum + Math.ceil(memoryKibibytes / 1024),
-      dom0Mebibytes,
-    )
-    // Xen takes some for itself.
-    const needed = images + domains + 64
-    if (needed > memoryMebibytes) {
-      throw new RigError(
-        `the emulated machine has ${memoryMebibytes} MiB and ${needed} MiB are needed: ${domains} MiB for ` +
-          `domains, ${images} MiB up to the end of the images: give the domains less, or leave files out`,
-      )
-    }
+  /** Memory for the modules and for the domains, which are made while the modules are still there. */
+  mebibytesWith({ dom0Mebibytes, guests }: MachineConfiguration): number {
+    const modules = (this.#next - ramBase) / 2 ** 20
+    const kibibytes = guests.reduce((sum, guest) => sum + guest.memoryKibibytes, 0)
+    return Math.ceil(modules + dom0Mebibytes + kibibytes / 1024 + spareMebibytes)
   }
 }
 
-async function compileDeviceTree(folder: string, addition: string): Promise<string> {
+async function compileDeviceTree(
+  folder: string,
+  machine: readonly string[],
+  addition: string,
+): Promise<string> {
   const ofMachine = join(folder, 'machine.dtb')
   const source = join(folder, 'boot.dts')
   const compiled = join(folder, 'boot.dtb')
-  await runTool('qemu-system-aarch64', [...board, '-machine', `dumpdtb=${ofMachine}`])
+  await runTool('qemu-system-aarch64', [...machine, '-machine', `dumpdtb=${ofMachine}`])
   const decompiled = await runTool('dtc', ['-q', '-I', 'dtb', '-O', 'dts', ofMachine])
   await writeFile(source, `${decompiled}\n${addition}\n`)
   await runTool('dtc', ['-q', '-I', 'dts', '-O', 'dtb', '-o', compiled, source])

@@ -1,7 +1,8 @@
-import { type GrantedPages, type GrantTableProvider, protectionAt } from '@xmc/contract'
 import { domainId, grantReference } from '@xmc/grants'
 import { openWindow } from '@xmc/hostmem'
 import { Hypervisor } from '@xmc/sim'
+import type { GrantedPages, GrantTableProvider } from '../grant-table/provider.ts'
+import { protectionAt } from '../protection.ts'
 
 const FIRST_FRAME = 0x40000
 const FRAMES = 2048

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { EventChannelsProvider } from '@xmc/contract'
 import { domainId } from '@xmc/foreign'
 import { Hypervisor } from '@xmc/sim'
+import type { EventChannelsProvider } from '../event-channels/provider.ts'
 
 /** Event channels of the simulator's control domain. */
 export function simulatedEventChannels(): EventChannelsProvider {

@@ -1,7 +1,8 @@
-import { type ForeignMemoryProvider, protectionAt } from '@xmc/contract'
 import { domainId, guestFrame } from '@xmc/foreign'
 import { openWindow } from '@xmc/hostmem'
 import { Hypervisor } from '@xmc/sim'
+import type { ForeignMemoryProvider } from '../foreign-memory/provider.ts'
+import { protectionAt } from '../protection.ts'
 
 /** Foreign memory of the simulator, with all capabilities. */
 export function simulatedForeignMemory(): ForeignMemoryProvider {
