@@ -32,7 +32,7 @@ const per1000Locks = await taken(LOCKS, 1000, () => {
   for (let page = 0; page < LOCKS; page++) cache.lock(guestFrame(page), 0, 4096, 1)
 })
 
-const handles: Mapping<number>[] = []
+const handles: Mapping[] = []
 const per1000Handles = await taken(LOCKS, 1000, () => {
   for (let page = 0; page < LOCKS; page++) handles.push(cache.map(guestFrame(page), 0, 4096))
 })

@@ -30,11 +30,12 @@ describe('the workloads', () => {
 
   // The disks take seconds to make, and are made by the run itself.
   const quick = workloads.filter(({ id }) => !id.startsWith('BLK') && !/^(W2|INV1000)/.test(id))
-  it.each(quick)('$id does its work, and its limit', async ({ prepare }) => {
-    const { run, limit, batch = 1, close } = await prepare()
-    expect(await run(8 * batch)).toBeTypeOf('number')
-    expect(await limit(8 * batch)).toBeTypeOf('number')
-    await close?.()
+  it.each(quick)('$id does its work, and its limit', async (workload) => {
+    const prepared = await workload.prepare()
+    const count = 8 * (prepared.batch ?? 1)
+    expect(await prepared.run(count)).toBeTypeOf('number')
+    expect(await prepared.limit(count)).toBeTypeOf('number')
+    await prepared.close?.()
   })
 })
 

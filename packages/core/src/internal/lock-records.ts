@@ -108,7 +108,8 @@ export class LockRecords {
       const offset = key - page * 4096
       if (page < windowPage || page >= end) continue
       const record = this.records[page * 2]!
-      if (record < 4096 || (record & 4095) !== offset) yield { windowPage: page, offset, count, tag }
+      if (record < 4096 || (record & 4095) !== offset)
+        yield { windowPage: page, offset, count, tag }
     }
   }
 
