@@ -52,7 +52,17 @@ const comparisons = [
 ]
 
 /** Suites that have no counterpart: what only a real machine can show. */
-const onlyOnXen = { Failures: 'failures', Crashes: 'crashes', Cycles: 'growth' }
+const onlyOnXen = {
+  'The same random steps on both, compared': 'differential',
+  Failures: 'failures',
+  Crashes: 'crashes',
+  Cycles: 'growth',
+}
+
+const HEAD = `# Every case, on the simulator and on Xen
+
+Written by \`npm run contract-results\` from a run of \`npm run test:xen\` ([rig](../../rig): Debian's Xen and Linux on emulated arm64)
+and one of the same cases on the simulator. A case does not apply where a provider lacks what it needs; the reason is below each table.`
 
 const [file] = process.argv.slice(2)
 if (file === undefined) {
@@ -68,6 +78,7 @@ if (file === undefined) {
 async function write(path) {
   /** @type {{ cases?: CaseResult[] }} */
   const { cases = [] } = JSON.parse(readFileSync(path, 'utf8'))
+  if (cases.length === 0) throw new Error(`${path} has no cases: did the run fail?`)
   const sections = []
   for (const comparison of comparisons) sections.push(await section(comparison, cases))
   for (const [title, suite] of Object.entries(onlyOnXen)) {
@@ -82,11 +93,6 @@ async function write(path) {
   }
   writeFileSync(join(root, 'packages/contract/RESULTS.md'), `${[HEAD, ...sections].join('\n\n')}\n`)
 }
-
-const HEAD = `# Every case, on the simulator and on Xen
-
-Written by \`npm run contract-results\` from a run of \`npm run test:xen\` ([rig](../../rig): Debian's Xen and Linux on emulated arm64)
-and one of the same cases on the simulator. A case does not apply where a provider lacks what it needs; the reason is below each table.`
 
 /**
  * @param {Comparison} comparison
