@@ -43,9 +43,9 @@ function draw(growth: NonNullable<Results['growth']>, { title, axis, curves }: P
   chart.setOption({
     animation: false,
     backgroundColor: '#ffffff',
-    title: { text: title, left: 'center' },
+    title: { text: title, left: 'center', textStyle: { fontSize: 14 } },
     legend: { bottom: 0 },
-    grid: { left: 70, right: 30, top: 50, bottom: 80 },
+    grid: { left: 70, right: 30, top: 64, bottom: 80 },
     xAxis: { type: 'log', name: axis, nameLocation: 'middle', nameGap: 28 },
     yAxis: { type: 'log', name: 'ns' },
     series: lines,
