@@ -352,6 +352,7 @@ export class MapCache<
     options: MapOptions,
   ): Mapping<Page> {
     const { engine } = this
+    // Handles are told apart in the order of use, since the hit that found the page notes nothing.
     engine.table.stamp[engine.entryAt(windowPage)] = ++engine.epoch
     const write = options.write === true
     const mapping = new Mapping<Page>(this, windowPage, offset, length, write)

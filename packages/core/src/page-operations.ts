@@ -1,7 +1,7 @@
 import type { WindowPage } from './page.ts'
 
 /**
- * What a cache does with integers alone: no call allocates when the pages are mapped already. A page is
+ * What a cache does with integers alone: a hit allocates nothing. A page is
  * whatever the backend maps: a guest frame, or a grant reference. None of them needs its `this`.
  */
 export interface PageOperations<Page extends number> {

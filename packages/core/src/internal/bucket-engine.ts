@@ -54,10 +54,13 @@ export class BucketEngine<Page extends number> {
   readonly budgetPages: number
   guestArriving = false
   closed = false
-  /** Advances with every miss and handle: entries last used between the same two misses count as equally old. */
+  /**
+   * Advances with every use that is noted, and every miss and sweep. A hit notes nothing, so between two
+   * misses the first use of an entry, or its last lock or handle, counts.
+   */
   epoch = 1
   mappedPages = 0
-  /** Whether more is mapped than the budget allows, all of it locked. */
+  /** Whether more is mapped than the budget allows; where nothing is kept, whether anything is. */
   overBudget = false
 
   readonly slots: WindowSlots<Page>
@@ -91,7 +94,7 @@ export class BucketEngine<Page extends number> {
     this.slots = new WindowSlots(this.name, backend, slotCount, quarantine, this.counters)
     this.victims = new VictimQueue(this.table)
     this.keeps = options.retention.kind === 'keep'
-    this.hits = new HitTable(this.keeps)
+    this.hits = new HitTable(!backend.pinned || this.keeps)
     this.departing = this.keeps ? LIST | RETIRED : LIVE
     this.budgetPages =
       options.retention.kind === 'keep'
@@ -234,13 +237,16 @@ export class BucketEngine<Page extends number> {
     } catch (error) {
       // The place holds anonymous pages now. A dummy is as before; what was real is missing from now on.
       const holes = (flags & DUMMY) === 0 ? errors.fill(EIO) : this.table.holes.get(slot)
+      this.hide(slot)
       this.table.moveTo(slot, this.table.firstPage[slot]!, flags | DUMMY, holes)
       throw error
     }
     this.strict?.vacate(bucketOf(this.table.firstPage[slot]!, this.pagesPerBucket), slot)
     this.strict?.occupy(bucketOf(firstPage, this.pagesPerBucket), slot)
+    // A backend that read through the cache has put it into the table again.
+    this.hide(slot)
+    // Hits find it after its next use, which is noted.
     this.table.moveTo(slot, firstPage, flags & ~DUMMY, holesOf(errors))
-    this.expose(slot)
   }
 
   /** Takes every lock off an entry and unmaps it; at the end of the call that fills it, if one is under way. */
@@ -325,7 +331,7 @@ export class BucketEngine<Page extends number> {
 
   /** Notes the use of an entry, and lets hits find it until the next miss; gives the window page of the request. */
   use(slot: number, request: BucketRequest): WindowPage {
-    this.table.stamp[slot] = this.epoch
+    this.table.stamp[slot] = ++this.epoch
     // The table was cleared, or another mapping has taken the place of this one, meanwhile.
     this.expose(slot)
     return asWindowPage(slot * this.pagesPerBucket + request.firstPage)
@@ -363,7 +369,7 @@ export class BucketEngine<Page extends number> {
   expose(slot: number): void {
     const { bucketCount, flags, firstPage, holes } = this.table
     // A dummy is found by search only, which prefers what is real.
-    if ((flags[slot]! & (LIST | RETIRED | DUMMY)) !== 0) return
+    if ((flags[slot]! & (LIVE | LIST | RETIRED | DUMMY)) !== LIVE) return
     if (bucketCount[slot] !== 1 || holes.has(slot)) return
     const bucketIndex = bucketOf(firstPage[slot]!, this.pagesPerBucket)
     this.hits.enter(bucketIndex, slot * this.pagesPerBucket, (flags[slot]! & WRITABLE) !== 0)

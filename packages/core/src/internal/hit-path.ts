@@ -32,7 +32,8 @@ const SMALL_WINDOW_BYTES = 2 ** 32
  * −1 for a miss costs 0.6 ns of those. Measured on Node 20, x64.
  *
  * The checks are of the form `(x | 0) === x`, which costs nothing for what is an int32 in the code that
- * calls; `>>> 0` makes a negative number too large for the comparison beside it.
+ * calls; `>>> 0` makes a negative number too large for the comparison beside it. A number that is shifted to
+ * the left is checked to have the bits that the shift keeps.
  */
 export function createHitPath<Page extends number>(
   engine: BucketEngine<Page>,
@@ -101,7 +102,11 @@ export function createHitPath<Page extends number>(
     unlock(windowPage, offset) {
       const at = windowPage << 1
       const record = records[at]!
-      if ((windowPage | 0) === windowPage && record >= 4096 && (record & 4095) === offset) {
+      if (
+        (windowPage & 0x3fff_ffff) === windowPage &&
+        record >= 4096 &&
+        (record & 4095) === offset
+      ) {
         records[at] = record - 4096
       } else {
         slow.takeBack(windowPage, offset)
@@ -122,7 +127,8 @@ export function createHitPath<Page extends number>(
       const slot = owner[at]!
       const page = firstPage[slot]! + (windowPage - (slot << shift))
       // The owner is stale where no entry is any more. A list has NaN for its first page.
-      if (at - slot < bucketCount[slot]! && locks[slot]! > 0 && page === page) {
+      const isWindowPage = (windowPage | 0) === windowPage
+      if (isWindowPage && at - slot < bucketCount[slot]! && locks[slot]! > 0 && page === page) {
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the backend checked the page when it was mapped
         return page as Page
       }

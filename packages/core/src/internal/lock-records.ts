@@ -1,3 +1,5 @@
+import { LOCK_DMA } from '../lock-flags.ts'
+
 /** The most locks on one pointer: what fits above the offset in a positive Int32. */
 export const MAX_LOCKS_PER_POINTER = 0x7_ffff
 
@@ -47,7 +49,7 @@ export class LockRecords {
     if ((record & 4095) === offset) {
       if (record >= FULL_RECORD) return false
       this.records[at] = record + 4096
-      if ((tag & 2) !== 0) this.records[at + 1] = tag
+      if ((tag & LOCK_DMA) !== 0) this.records[at + 1] = tag
       return true
     }
     const key = windowPage * 4096 + offset
@@ -58,7 +60,7 @@ export class LockRecords {
     }
     if (side.count >= MAX_LOCKS_PER_POINTER) return false
     side.count++
-    if ((tag & 2) !== 0) side.tag = tag
+    if ((tag & LOCK_DMA) !== 0) side.tag = tag
     return true
   }
 
@@ -100,7 +102,7 @@ export class LockRecords {
       if (side === undefined) yield { windowPage: page, offset, count: record >>> 12, tag }
       else {
         const count = (record >>> 12) + side.count
-        yield { windowPage: page, offset, count, tag: (tag & 2) !== 0 ? tag : side.tag }
+        yield { windowPage: page, offset, count, tag: (tag & LOCK_DMA) !== 0 ? tag : side.tag }
       }
     }
     for (const [key, { count, tag }] of this.side) {
