@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path'
 import process from 'node:process'
 import { build } from './lib/built.mjs'
 import { root } from './lib/root.mjs'
+import { run } from './lib/run.mjs'
 
 /**
  * @typedef {{ suite: string, id: string, title: string, outcome: string, detail?: string }} CaseResult
@@ -91,7 +92,9 @@ async function write(path) {
       ),
     )
   }
-  writeFileSync(join(root, 'packages/contract/RESULTS.md'), `${[HEAD, ...sections].join('\n\n')}\n`)
+  const target = join(root, 'packages/contract/RESULTS.md')
+  writeFileSync(target, `${[HEAD, ...sections].join('\n\n')}\n`)
+  await run('biome', ['format', '--write', target])
 }
 
 /**
