@@ -3,8 +3,8 @@ import type { EventChannelsProvider } from '@xmc/contract'
 import { domainId } from '@xmc/foreign'
 import { Hypervisor } from '@xmc/xen'
 
-/** Time for a signal, and for the answer to it, to come from Xen through the kernel to this process. */
-const SETTLE_MILLISECONDS = 50
+/** Time for a signal, and for the answer to it, to come from Xen through the kernel to this process, on a busy machine. */
+const SETTLE_MILLISECONDS = 250
 
 /** Real event channels, from dom0 to itself. */
 export function ownEventChannels(): EventChannelsProvider {
