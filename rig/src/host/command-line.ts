@@ -78,7 +78,7 @@ export async function runCommandLine(
     .option(
       '--machines <count>',
       'share the suites among machines; 2 where there is room',
-      count,
+      machines,
     )
     .option('--limit <seconds>', 'kill the emulator after this time', seconds, DEFAULT_LIMIT)
     .option('--json', 'print the results as one JSON object; all else goes to standard error')
