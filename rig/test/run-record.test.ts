@@ -72,7 +72,7 @@ describe('RunRecord', () => {
       exit,
     )
     expect(record.problems('powered-off', 60, true)).toEqual([
-      '1 lines of results were torn by something else on the console',
+      'lines of results that something else on the console has torn: 1',
       '1 of 2 results reached the host',
     ])
   })

@@ -14,8 +14,8 @@ export interface ForeignMapRequest {
   /** Whether stores through the mapping are allowed. */
   readonly writable: boolean
   /**
-   * Receives 0 or a positive errno for each frame, `EINVAL` for a hole, `ENOENT` for a frame that is
-   * paged out. At least as long as `frames`. Without it, one bad frame fails the whole request.
+   * Receives 0 or a positive errno for each frame: `EINVAL` for a hole, and for every frame of a domain
+   * that is dying, which Xen does not tell apart; `ENOENT` for a frame that is paged out. At least as long as `frames`. Without it, one bad frame fails the whole request.
    */
   readonly errors?: Int32Array | undefined
 }
@@ -32,7 +32,7 @@ export interface ForeignMemory {
    * Maps in one attempt; a paged-out frame gets `ENOENT` in `errors`.
    *
    * @throws SystemCallError `ERR_XMC_SYSTEM_CALL` when nothing was mapped: no such domain or the
-   * caller's own (`ESRCH`), a dying domain (`EINVAL`), or any bad frame when `errors` is absent
+   * caller's own (`ESRCH`), or any bad frame when `errors` is absent
    */
   map(request: ForeignMapRequest): void
   /**

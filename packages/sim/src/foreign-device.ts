@@ -77,11 +77,11 @@ export class ForeignDevice {
 
   /**
    * Maps frames in one attempt, over whatever the target held. With `errors`, the call returns even if
-   * every frame is bad: `EINVAL` for a hole, `ENOENT` for a frame that is paged out.
+   * every frame is bad: `EINVAL` for a hole and for every frame of a domain that is dying, `ENOENT` for a
+   * frame that is paged out.
    *
    * @throws SystemCallError `ERR_XMC_SYSTEM_CALL`: `ESRCH` for the caller's own domain or one that does not
-   * exist, `EINVAL` for one that is dying (Xen gives these errnos for each frame, and `errors` holds them);
-   * the errno of the first bad frame when there is no `errors`; `EINVAL` for no frames, or (nothing is
+   * exist (Xen gives this errno for each frame, and `errors` holds it); the errno of the first bad frame when there is no `errors`; `EINVAL` for no frames, or (nothing is
    * changed then) for a target that covers a part of a mapping. After any other error anonymous pages are
    * in the target
    * @throws FailedPageTouchedError `ERR_XMC_FAILED_PAGE_TOUCHED` when somebody stored to a page of the target
@@ -188,7 +188,8 @@ export class ForeignDevice {
       const machines = new Float64Array(pageCount).fill(-1)
       const errors = request.errors ?? new Int32Array(pageCount)
       const domain = this.#mappedDomain(request, errors)
-      lookUp(domain, frames, machines, errors)
+      if (domain.isDying) errors.fill(EINVAL, 0, pageCount)
+      else lookUp(domain, frames, machines, errors)
       for (const page of fault?.pages ?? []) {
         machines[page] = -1
         errors[page] = fault?.errno ?? EINVAL
@@ -225,12 +226,10 @@ export class ForeignDevice {
   /** The domain whose frames are to be mapped. */
   #mappedDomain(request: ForeignMapRequest, errors: Int32Array): MappedDomain {
     const domain = this.#parts.domain(request.domain)
-    const foreign = domain !== undefined && domain.id !== this.caller
-    if (foreign && !domain.isDying) return domain
-    const errno = foreign ? EINVAL : ESRCH
-    errors.fill(errno, 0, countPages(request.frames))
-    const state = domain === undefined ? 'does not exist' : foreign ? 'is dying' : 'is the caller’s'
-    throw new SystemCallError('foreign map', errno, `domain ${request.domain} ${state}`)
+    if (domain !== undefined && domain.id !== this.caller) return domain
+    errors.fill(ESRCH, 0, countPages(request.frames))
+    const state = domain === undefined ? 'does not exist' : 'is the caller’s'
+    throw new SystemCallError('foreign map', ESRCH, `domain ${request.domain} ${state}`)
   }
 
   /** The mappings in a range. @throws SystemCallError `EINVAL` when the range would split one */

@@ -4,6 +4,7 @@ import {
   countPages,
   InvalidArgumentError,
   isPageList,
+  PAGE_SIZE,
   SystemCallError,
   type TargetWindow,
   type WindowPage,
@@ -317,6 +318,8 @@ export class GrantDevice {
 
   #copySegment(segment: GrantCopySegment): number {
     const { domain, reference, offset, bytes, direction } = segment
+    // gntdev looks at the range before Xen looks at the grant.
+    if (offset + bytes.length > PAGE_SIZE) return GRANT_STATUS.bad_copy_arg
     const granted: GrantCopyEnd = { domain, reference, offset }
     const local: GrantCopyEnd = { bytes, offset: 0 }
     const [source, target] = direction === 'from-grant' ? [granted, local] : [local, granted]

@@ -344,6 +344,7 @@ describe('copy', () => {
     ['no such domain', 8, 0, 4, 9, -2],
     ['offset + length over the page', 8, 4093, 4, 1, -10],
     ['a whole page and more', 8, 0, 4097, 1, -10],
+    ['over the page of no grant: gntdev looks at the range first', 30, 4093, 4, 1, -10],
     ['a paged-out page', 9, 0, 4, 1, -12],
     ['exactly to the end of the page', 8, 4092, 4, 1, 0],
     ['nothing', 8, 0, 0, 1, 0],

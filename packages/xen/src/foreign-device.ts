@@ -96,7 +96,8 @@ export class ForeignDevice {
 
   /**
    * Maps frames in one attempt, over whatever the target held. With `errors`, the call returns even if
-   * every frame is bad: `EINVAL` for a hole, `ENOENT` for a frame that is paged out.
+   * every frame is bad: `EINVAL` for a hole and for every frame of a domain that is dying, `ENOENT` for a
+   * frame that is paged out.
    *
    * @throws XenCallError `ERR_XMC_SYSTEM_CALL`: `ESRCH` for the caller's own domain or one that does not
    * exist; the errno of the first bad frame when there is no `errors`; `EINVAL` for no frames, or (nothing

@@ -320,6 +320,27 @@ describe('the asynchronous forms', () => {
     expect(unmaps()).toEqual([[0, 2]])
   })
 
+  it('announce many references on another thread, too, and refuse them there', async () => {
+    const kernel = new Kernel()
+    const device = new GrantDevice(kernel, 'grants')
+    using window = openWindow({ pageCount: 300 })
+    const references = { first: grantReference(8), count: 257 }
+    const request = { domain: domainId(1), window, windowPage: windowPage(0), references }
+    const mapped = device.mapAsync({ ...request, writable: true })
+    expect(kernel.calls).toEqual([])
+    await mapped
+    expect(firstBytes(window, 255, 3)).toEqual([1, 2, 0])
+    await device.unmapAsync(window, windowPage(0), 257)
+    kernel.answer(MAP_GRANT_REFERENCES, -ENOMEM)
+    await expect(device.mapAsync({ ...request, writable: true })).rejects.toMatchObject({
+      operation: 'grant map',
+      errnoName: 'ENOMEM',
+    })
+    expect(window.mappedPages).toBe(0)
+    device.close()
+    expect(kernel.closed).toHaveLength(1)
+  })
+
   it('leave nothing when the device is closed under a map', async () => {
     const { kernel, device, window, request, unmaps } = world()
     const mapped = device.mapAsync(request([1, 2]))

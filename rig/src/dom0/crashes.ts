@@ -1,8 +1,11 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { openWindow, windowPage } from '@xmc/hostmem'
-import { domainId, Hypervisor, type SharedPages } from '@xmc/xen'
+import { domainId, guestFrame, Hypervisor, type SharedPages } from '@xmc/xen'
+import { reservedFrames } from '../guest/memory-layout.ts'
+import { guestDomain } from './guest.ts'
 import { caseSuite, type Suite } from './suite.ts'
 
 const PROGRAM = fileURLToPath(new URL('./children/crash.js', import.meta.url))
@@ -44,6 +47,24 @@ export const crashes: Suite = caseSuite('crashes', [
   },
   {
     id: 'K4',
+    title: 'no mapping of a device is copied to a process that forks off',
+    run: () =>
+      withSharedPage(({ references }) => {
+        using hypervisor = new Hypervisor()
+        using window = openWindow({ pageCount: 16 })
+        const target = { window, windowPage: windowPage(0), writable: true }
+        hypervisor.grantTable().map({ domain: domainId(0), references, ...target })
+        const frames = { first: guestFrame(reservedFrames.first), count: 1 }
+        const memory = hypervisor.foreignMemory()
+        memory.map({ domain: domainId(guestDomain), frames, ...target, windowPage: windowPage(8) })
+        for (const device of ['gntdev', 'gntalloc', 'privcmd']) {
+          // Others in this process map the guest, too.
+          deepEqual([...new Set(forkFlags(`/dev/xen/${device}`))], ['dc'], device)
+        }
+      }),
+  },
+  {
+    id: 'K5',
     title: 'control: a page that failed, unprotected, does end a process',
     run: () =>
       withSharedPage((page) => {
@@ -54,7 +75,7 @@ export const crashes: Suite = caseSuite('crashes', [
       }),
   },
   {
-    id: 'K5',
+    id: 'K6',
     title: 'control: a store through a raw view of a read-only mapping does end a process',
     run: () =>
       withSharedPage((page) => {
@@ -90,6 +111,14 @@ function ended(stdout: string): ChildEnd & { readonly stderr: string } {
 function withSharedPage(action: (page: SharedPages) => void): void {
   using hypervisor = new Hypervisor()
   action(hypervisor.sharePages({ to: 0, pageCount: 1 }))
+}
+
+/** For each memory area of a device, whether a child is kept from it: the flag `dc`, or nothing. */
+function forkFlags(device: string): string[] {
+  return readFileSync('/proc/self/smaps', 'utf8')
+    .split(/^(?=[0-9a-f]+-)/m)
+    .filter((area) => area.split('\n')[0]?.endsWith(` ${device}`) === true)
+    .map((area) => (/^VmFlags:.* dc( |$)/m.test(area) ? 'dc' : ''))
 }
 
 /** How often the page can still be mapped for writing, up to the limit of Xen's. */

@@ -6,6 +6,8 @@ import {
   grantTableContract,
 } from '@xmc/contract'
 import { crashes } from './crashes.ts'
+import { differential } from './differential.ts'
+import { theDoctor } from './doctor.ts'
 import { failures } from './failures.ts'
 import { growth } from './growth.ts'
 import { ownEventChannels } from './providers/event-channels.ts'
@@ -24,6 +26,8 @@ export const suites: readonly Suite[] = [
   contractSuite('cache-of-dom0-grants', grantCacheContract, selfGrantedPages),
   contractSuite('cache-of-guest-grants', grantCacheContract, guestGrantedPages),
   contractSuite('cache-of-foreign-memory', foreignCacheContract, guestForeignMemory),
+  theDoctor,
+  differential,
   failures,
   crashes,
   growth,

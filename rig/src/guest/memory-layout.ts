@@ -15,7 +15,7 @@ export interface FrameRun {
 }
 
 /** First frame of RAM: where Xen's public header for Arm puts the lower bank. */
-export const ramFirstFrame = 0x40000
+const ramFirstFrame = 0x40000
 
 /**
  * Memory of the guest in KiB. The half MiB at its end puts the border of RAM into the middle of a bucket of 1 MiB.

@@ -77,7 +77,7 @@ export class RunRecord {
     if (this.#stage === 'booting') found.push('the machine did not get as far as dom0')
     else if (this.#exitCode === undefined) found.push("dom0's program did not end")
     if (this.#torn > 0) {
-      found.push(`${this.#torn} lines of results were torn by something else on the console`)
+      found.push(`lines of results that something else on the console has torn: ${this.#torn}`)
     }
     if (expectCases && this.#exitCode !== undefined) {
       if (this.#announced === undefined) {

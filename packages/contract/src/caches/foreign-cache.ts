@@ -226,12 +226,12 @@ export const foreignCacheContract: readonly ForeignMemoryCase[] = [
 
   foreignCase(
     'FC13',
-    '1,000 locks and releases over more than the budget leave nothing mapped',
+    '300 locks and releases over more than the budget leave nothing mapped',
     async (provider) => {
       const accounting = available(provider.capabilities.accounting)
       const before = accounting.liveMappings()
       const cache = cacheOf(provider, { retention: { kind: 'keep', budgetBytes: BUCKET_BYTES } })
-      for (const turn of upTo(1000)) {
+      for (const turn of upTo(300)) {
         const mapping = cache.map(frameAt(provider, (turn * 5) % 16), 0, 64, { write: true })
         mapping.writeUint32(0, turn)
         mapping.release()
@@ -244,10 +244,10 @@ export const foreignCacheContract: readonly ForeignMemoryCase[] = [
     ['accounting'],
   ),
 
-  foreignCase('FC14', '200 requests for holes leave nothing mapped', async (provider) => {
+  foreignCase('FC14', '50 requests for holes leave nothing mapped', async (provider) => {
     using cache = cacheOf(provider)
     const { hole } = provider
-    await inOrder(upTo(200), async () => {
+    await inOrder(upTo(50), async () => {
       await refusalOf(() => cache.map(hole, 0, 16))
     })
     assert.equal(cache.statistics.mappedPages, 0, 'mapped pages')

@@ -248,13 +248,13 @@ export const grantCacheContract: readonly GrantTableCase[] = [
 
   grantCase(
     'GC13',
-    '1,000 maps and releases leave nothing mapped, nor pinned',
+    '300 maps and releases leave nothing mapped, nor pinned',
     async (provider) => {
       const accounting = available(provider.capabilities.accounting)
       const before = accounting.liveMappings()
       const cache = cacheOf(provider)
       const pages = await grantMarked(provider, 13, 4)
-      for (const turn of upTo(1000)) {
+      for (const turn of upTo(300)) {
         const mapping = cache.map(referenceAt(pages, turn % 4), 0, 64, { write: true })
         mapping.writeUint32(0, turn)
         mapping.release()
@@ -269,11 +269,11 @@ export const grantCacheContract: readonly GrantTableCase[] = [
     ['accounting'],
   ),
 
-  grantCase('GC14', '200 refused maps leave nothing mapped, nor pinned', async (provider) => {
+  grantCase('GC14', '130 refused maps leave nothing mapped, nor pinned', async (provider) => {
     using cache = cacheOf(provider)
     const pages = await grantMarked(provider, 14, 1)
     const reference = referenceAt(pages, 0)
-    await inOrder(upTo(200), async () => {
+    await inOrder(upTo(130), async () => {
       await refusalOf(() => cache.mapList([reference, REFERENCE_OUTSIDE], { write: true }))
     })
     const all = upTo(128).map(() => cache.mapList([reference], { write: true }))

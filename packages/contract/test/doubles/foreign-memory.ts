@@ -175,6 +175,7 @@ class DoubleForeignMemory implements ForeignMemory {
   #results(request: ForeignMapRequest, frames: readonly number[]): readonly number[] {
     const results = frames.map((frame) => {
       const cut = this.#has('cuts frames to 32 bits') ? frame % 2 ** 32 : frame
+      if (!this.alive && !this.#has('ignores the death')) return EINVAL
       if (this.pagedOut.has(cut)) return this.#has('paged out is EINVAL') ? EINVAL : ENOENT
       return this.pages.has(cut) || this.#has('holes are silent') ? 0 : EINVAL
     })
@@ -193,7 +194,6 @@ class DoubleForeignMemory implements ForeignMemory {
     const { domain, windowPage, errors } = request
     const own = domain === OWN && this.#has('maps the own domain')
     if (domain !== DOMAIN && !own) return ESRCH
-    if (!this.alive && !this.#has('ignores the death')) return EINVAL
     if (this.#has('refused targets stay refused') && this.#poisoned.has(windowPage)) return EINVAL
     if (this.#has('takes a place once') && this.#taken.has(windowPage)) return EINVAL
     const bad = results.find((result) => result !== 0)
