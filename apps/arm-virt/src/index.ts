@@ -20,4 +20,6 @@ export type {
 } from './job.ts'
 export * from './machine.ts'
 export * from './providers/sim-hypervisor.ts'
+export * from './providers/xen-hypervisor.ts'
 export * from './serve.ts'
+export * from './serve-domain.ts'
