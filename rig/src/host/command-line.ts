@@ -7,6 +7,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { cacheFolder } from './artefacts/artefact-cache.ts'
 import { InterruptedError, RigError } from './errors.ts'
 import { type BootName, bootNames } from './machine/boot.ts'
+import type { DiskAddressing } from './machine/virtio-devices.ts'
 import { Progress } from './progress.ts'
 import { caseLine, exitCodeOf, type RunResults, runResults, summaryLine } from './results.ts'
 import { type RunOutcome, runInDom0 } from './run.ts'
@@ -34,6 +35,7 @@ interface Options {
   readonly with: readonly string[]
   readonly guests?: number
   readonly boot: BootName
+  readonly disks?: DiskAddressing
   readonly limit: number
   readonly json?: true
   readonly results?: string
@@ -71,6 +73,12 @@ export async function runCommandLine(
       )
         .choices(bootNames)
         .default('debian'),
+    )
+    .addOption(
+      new Option(
+        '--disks <addressing>',
+        'give each guest the transports of two disks, which dom0 can serve; takes --boot device-model',
+      ).choices(['grants', 'foreign']),
     )
     .option('--guests <count>', 'guests to start: 3 for the suites, 1 with --run', guests)
     .option('--limit <seconds>', 'kill the emulator after this time', seconds, DEFAULT_LIMIT)
@@ -121,6 +129,7 @@ async function run(
         parameters: names,
         guests: options.guests ?? (options.run === undefined ? 3 : 1),
         boot: options.boot,
+        disks: options.disks,
         limitSeconds: options.limit,
         cacheFolder: cacheFolder(environment.variables),
         signal: environment.signal,
