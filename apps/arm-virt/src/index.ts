@@ -11,6 +11,12 @@ export * from './guest/simulated-guest.ts'
 export { DEFAULT_BLOCK_BYTES, DEFAULT_IN_FLIGHT, type TransferOptions } from './guest/transfer.ts'
 export * from './hypervisor.ts'
 export type { DispatcherStatistics } from './ioreq-dispatcher.ts'
+export {
+  IOREQ_TYPE_COPY,
+  IOREQ_TYPE_INVALIDATE,
+  type IoRequest,
+  IoreqPage,
+} from './ioreq-page.ts'
 export type {
   CacheSummary,
   DiskOpener,

@@ -96,7 +96,7 @@ describe('serveDomain', () => {
     const disks = Array.from({ length: 12 }, (_, index) => image(`${index}`, index))
     const { hypervisor, summary } = served({ disks })
     await expect(summary).rejects.toMatchObject({ code: 'ERR_XMC_TOO_MANY_DEVICES' })
-    expect(() => hypervisor.createIoreqServer()).toThrow()
+    expect(() => hypervisor.createIoreqServer()).toThrow('domain')
   })
 
   it('does not attach when a disk cannot be opened', async () => {

@@ -22,17 +22,33 @@ function world(kernel = new XenKernel(), domain = 1) {
   return { kernel, hypervisor, model: hypervisor.deviceModel(domain) }
 }
 
+/** What another process left behind. */
+function abandoned(...ids: readonly number[]) {
+  const kernel = new XenKernel()
+  for (const id of ids) {
+    kernel.servers.set(id, { enabled: true, published: true, ranges: new Set(['0-7']) })
+  }
+  return world(kernel)
+}
+
+/** The first of what was recorded. */
+function first(recorded: readonly Uint8Array[]): Uint8Array {
+  const [bytes] = recorded
+  if (bytes === undefined) throw new Error('nothing was recorded')
+  return bytes
+}
+
 describe('DeviceModel', () => {
   it('hands Xen one buffer with one operation, all else zeros', () => {
     const { kernel, model } = world()
     expect(model.virtualCpus).toBe(2)
-    const [bytes] = kernel.callsOf(DEVICE_MODEL_OPERATION)
-    const view = new DataView(bytes!.buffer)
+    const bytes = first(kernel.callsOf(DEVICE_MODEL_OPERATION))
+    const view = new DataView(bytes.buffer)
     const address = view.getBigUint64(8, true)
     expect([view.getUint16(0, true), view.getUint16(2, true)]).toEqual([1, 1])
     expect(view.getBigUint64(16, true)).toBe(address + 16n)
     expect(view.getBigUint64(24, true)).toBe(32n)
-    expect([...new Uint32Array(bytes!.buffer, 32, 8)]).toEqual([20, 0, 0, 0, 0, 0, 0, 0])
+    expect([...new Uint32Array(bytes.buffer, 32, 8)]).toEqual([20, 0, 0, 0, 0, 0, 0, 0])
     expect(bytes).toHaveLength(64)
   })
 
@@ -44,8 +60,8 @@ describe('DeviceModel', () => {
     expect([server.eventChannel(0), server.eventChannel(1)]).toEqual([20, 21])
     expect(server.page.byteLength).toBe(4096)
     expect(server.page.getUint32(24, true)).toBe(20)
-    const [resource] = kernel.callsOf(MAP_RESOURCE)
-    expect([...new Uint32Array(resource!.buffer).subarray(0, 6)]).toEqual([1, 0, 0, 1, 1, 0])
+    const resource = first(kernel.callsOf(MAP_RESOURCE))
+    expect([...new Uint32Array(resource.buffer).subarray(0, 6)]).toEqual([1, 0, 0, 1, 1, 0])
     expect(model.ioreqServers).toEqual([server])
   })
 
@@ -174,15 +190,6 @@ describe('DeviceModel', () => {
 })
 
 describe('adoptIoreqServer', () => {
-  /** What another process left behind. */
-  function abandoned(...ids: readonly number[]) {
-    const kernel = new XenKernel()
-    for (const id of ids) {
-      kernel.servers.set(id, { enabled: true, published: true, ranges: new Set(['0-7']) })
-    }
-    return world(kernel)
-  }
-
   it('finds nothing where there is no server, and none of its own', () => {
     const { model } = abandoned()
     expect(model.adoptIoreqServer()).toBeUndefined()

@@ -5,6 +5,7 @@ import {
   grantCacheContract,
   grantTableContract,
 } from '@xmc/contract'
+import { board } from './board.ts'
 import { crashes } from './crashes.ts'
 import { differential } from './differential.ts'
 import { theDoctor } from './doctor.ts'
@@ -26,6 +27,7 @@ export const suites: readonly Suite[] = [
   contractSuite('cache-of-dom0-grants', grantCacheContract, selfGrantedPages),
   contractSuite('cache-of-guest-grants', grantCacheContract, guestGrantedPages),
   contractSuite('cache-of-foreign-memory', foreignCacheContract, guestForeignMemory),
+  board,
   theDoctor,
   differential,
   failures,

@@ -17,7 +17,7 @@ const SLOT_BYTES = 32
 const PORT = 24
 
 /** Slots of a page. */
-export const SLOTS = 128
+const SLOTS = 128
 
 /** The page of request slots of an ioreq server, mapped. */
 export class IoreqServerPage {
