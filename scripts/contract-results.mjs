@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path'
 import process from 'node:process'
 import { build } from './lib/built.mjs'
 import { root } from './lib/root.mjs'
+import { run } from './lib/run.mjs'
 
 /**
  * @typedef {{ suite: string, id: string, title: string, outcome: string, detail?: string }} CaseResult
@@ -52,7 +53,17 @@ const comparisons = [
 ]
 
 /** Suites that have no counterpart: what only a real machine can show. */
-const onlyOnXen = { Failures: 'failures', Crashes: 'crashes', Cycles: 'growth' }
+const onlyOnXen = {
+  'The same random steps on both, compared': 'differential',
+  Failures: 'failures',
+  Crashes: 'crashes',
+  Cycles: 'growth',
+}
+
+const HEAD = `# Every case, on the simulator and on Xen
+
+Written by \`npm run contract-results\` from a run of \`npm run test:xen\` ([rig](../../rig): Debian's Xen and Linux on emulated arm64)
+and one of the same cases on the simulator. A case does not apply where a provider lacks what it needs; the reason is below each table.`
 
 const [file] = process.argv.slice(2)
 if (file === undefined) {
@@ -68,6 +79,7 @@ if (file === undefined) {
 async function write(path) {
   /** @type {{ cases?: CaseResult[] }} */
   const { cases = [] } = JSON.parse(readFileSync(path, 'utf8'))
+  if (cases.length === 0) throw new Error(`${path} has no cases: did the run fail?`)
   const sections = []
   for (const comparison of comparisons) sections.push(await section(comparison, cases))
   for (const [title, suite] of Object.entries(onlyOnXen)) {
@@ -80,13 +92,10 @@ async function write(path) {
       ),
     )
   }
-  writeFileSync(join(root, 'packages/contract/RESULTS.md'), `${[HEAD, ...sections].join('\n\n')}\n`)
+  const target = join(root, 'packages/contract/RESULTS.md')
+  writeFileSync(target, `${[HEAD, ...sections].join('\n\n')}\n`)
+  await run('biome', ['format', '--write', target])
 }
-
-const HEAD = `# Every case, on the simulator and on Xen
-
-Written by \`npm run contract-results\` from a run of \`npm run test:xen\` ([rig](../../rig): Debian's Xen and Linux on emulated arm64)
-and one of the same cases on the simulator. A case does not apply where a provider lacks what it needs; the reason is below each table.`
 
 /**
  * @param {Comparison} comparison

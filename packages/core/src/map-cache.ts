@@ -75,7 +75,6 @@ export class MapCache<
 
   /** Maps `length` bytes from `offset` in `page` and returns a handle; otherwise as `lock`. */
   map(page: Page, offset: number, length: number, options: MapOptions = {}): Mapping<Page> {
-    this.engine.epoch++
     const windowPage = this.lock(page, offset, length, flagsOf(options))
     return this.handle(windowPage, offset, length, options)
   }
@@ -87,7 +86,6 @@ export class MapCache<
     length: number,
     options: MapOptions = {},
   ): Promise<Mapping<Page>> {
-    this.engine.epoch++
     const windowPage = await this.lockAsync(page, offset, length, flagsOf(options))
     return this.handle(windowPage, offset, length, options)
   }
@@ -353,6 +351,9 @@ export class MapCache<
     length: number,
     options: MapOptions,
   ): Mapping<Page> {
+    const { engine } = this
+    // Handles are told apart in the order of use, since the hit that found the page notes nothing.
+    engine.table.stamp[engine.entryAt(windowPage)] = ++engine.epoch
     const write = options.write === true
     const mapping = new Mapping<Page>(this, windowPage, offset, length, write)
     if (this.leaks !== undefined) {
@@ -391,7 +392,8 @@ export class MapCache<
         engine.evict(slot)
       })
       previous = last
-      last = engine.epoch++
+      last = engine.epoch
+      engine.advance()
     }, milliseconds / 2)
     return timer.unref()
   }

@@ -7,12 +7,14 @@ import {
   ReadOnlyError,
 } from './errors.ts'
 import { BucketEngine, type EngineOptions } from './internal/bucket-engine.ts'
-import { FULL_RECORD, MAX_LOCKS_PER_POINTER } from './internal/lock-records.ts'
+import { createHitPath } from './internal/hit-path.ts'
+import { MAX_LOCKS_PER_POINTER } from './internal/lock-records.ts'
 import { Misses, NO_WRITES, type Translate } from './internal/misses.ts'
 import { UnlockedAccess } from './internal/unlocked-access.ts'
 import { asWindowPage } from './internal/window-page.ts'
-import { LOCK_DMA, LOCK_WRITE } from './lock-flags.ts'
+import { LOCK_WRITE } from './lock-flags.ts'
 import { PAGE_SIZE, type WindowPage } from './page.ts'
+import type { PageOperations } from './page-operations.ts'
 import { COUNTER } from './statistics.ts'
 import { traceChannels } from './trace.ts'
 
@@ -23,31 +25,37 @@ import { traceChannels } from './trace.ts'
  * A pointer is a window page and an offset in it, at byte `windowPage * 4096 + offset` of `view`. A page
  * is whatever the backend maps: a guest frame, or a grant reference.
  */
-export class PageSurface<Page extends number> {
+export class PageSurface<Page extends number> implements PageOperations<Page> {
   /** Name for errors, traces and reports. */
   readonly name: string
   /** The whole window: byte `windowPage * 4096 + offset`. What is not mapped reads as zeros. */
   readonly view: DataView
+  /** {@inheritDoc PageOperations.lock} */
+  readonly lock: PageOperations<Page>['lock']
+  /** {@inheritDoc PageOperations.unlock} */
+  readonly unlock: PageOperations<Page>['unlock']
+  /** {@inheritDoc PageOperations.pageOf} */
+  readonly pageOf: PageOperations<Page>['pageOf']
+  /** {@inheritDoc PageOperations.loadUint8} */
+  readonly loadUint8: PageOperations<Page>['loadUint8']
+  /** {@inheritDoc PageOperations.loadUint16} */
+  readonly loadUint16: PageOperations<Page>['loadUint16']
+  /** {@inheritDoc PageOperations.loadUint32} */
+  readonly loadUint32: PageOperations<Page>['loadUint32']
+  /** {@inheritDoc PageOperations.loadBigUint64} */
+  readonly loadBigUint64: PageOperations<Page>['loadBigUint64']
+  /** {@inheritDoc PageOperations.storeUint8} */
+  readonly storeUint8: PageOperations<Page>['storeUint8']
+  /** {@inheritDoc PageOperations.storeUint16} */
+  readonly storeUint16: PageOperations<Page>['storeUint16']
+  /** {@inheritDoc PageOperations.storeUint32} */
+  readonly storeUint32: PageOperations<Page>['storeUint32']
+  /** {@inheritDoc PageOperations.storeBigUint64} */
+  readonly storeBigUint64: PageOperations<Page>['storeBigUint64']
   /** @internal */
   protected readonly engine: BucketEngine<Page>
   /** @internal */
   protected readonly misses: Misses<Page>
-
-  // Copies of the engine's arrays: a hit then follows one reference for each.
-  private readonly rows: Int32Array
-  private readonly records: Int32Array
-  private readonly tags: Int32Array
-  private readonly entryLocks: Float64Array
-  private readonly stamps: Float64Array
-  private readonly owner: Int32Array
-  private readonly entryPage: Float64Array
-  private readonly bucketCount: Int32Array
-  private readonly counters: Float64Array
-  private readonly rowMask: number
-  private readonly pageMask: number
-  private readonly pageShift: number
-  private readonly bucketBytes: number
-
   private readonly access: UnlockedAccess<Page>
 
   /** @internal */
@@ -63,65 +71,25 @@ export class PageSurface<Page extends number> {
     this.engine = engine
     this.misses = new Misses(engine, translate)
     this.access = new UnlockedAccess(engine, this.misses, this.view)
-    this.rows = engine.rows.rows
-    this.rowMask = engine.rows.mask
-    this.records = engine.locks.records
-    this.tags = engine.locks.tags
-    this.entryLocks = engine.table.locks
-    this.stamps = engine.table.stamp
-    this.owner = engine.table.owner
-    this.entryPage = engine.table.firstPage
-    this.bucketCount = engine.table.bucketCount
-    this.counters = engine.counters
-    this.pageMask = engine.pagesPerBucket - 1
-    this.pageShift = backend.bucketShift - 12
-    this.bucketBytes = engine.pagesPerBucket * PAGE_SIZE
-  }
-
-  /**
-   * Maps `length` bytes from `offset` in `page` and locks them: the mapping stays in place until the
-   * matching `unlock`. Returns the window page of the first byte; the offset in it is `offset`, and the
-   * pages of the range follow contiguously. Length 0 asks for the page alone (S17).
-   *
-   * `flags` is 0 or {@link LOCK_WRITE}, with {@link LOCK_DMA} and a user's `lockFlags` if wanted.
-   *
-   * @throws PagesMissingError `ERR_XMC_PAGES_MISSING`: the guest has no memory there (S21, S25)
-   * @throws PagedOutError `ERR_XMC_PAGED_OUT`: use `lockAsync`
-   * @throws LockLimitError `ERR_XMC_LOCK_LIMIT` (S33); WindowFullError `ERR_XMC_WINDOW_FULL`
-   * @throws XmcError of the backend when it could map nothing
-   */
-  lock(page: Page, offset: number, length: number, flags: number): WindowPage {
-    const inBucket = page & this.pageMask
-    if (
-      (page & 0x7fff_ffff) === page &&
-      (offset & 4095) === offset &&
-      (length & 0x7fff_ffff) === length &&
-      inBucket * 4096 + offset + length <= this.bucketBytes &&
-      !traceChannels.map.hasSubscribers &&
-      !traceChannels.mapReturn.hasSubscribers
-    ) {
-      const index = page >> this.pageShift
-      const row = ((index & this.rowMask) << 2) | ((flags & LOCK_WRITE) << 1)
-      if (this.rows[row] === ~index) {
-        const windowPage = this.rows[row + 1]! + inBucket
-        const record = this.records[windowPage]!
-        if (record === 0) {
-          this.records[windowPage] = 4096 | offset
-          this.tags[windowPage] = flags
-        } else if ((record & 4095) === offset && record < FULL_RECORD) {
-          this.records[windowPage] = record + 4096
-          if ((flags & LOCK_DMA) !== 0) this.tags[windowPage] = flags
-        } else {
-          return this.lockSlowly(page, offset, length, flags)
-        }
-        const slot = windowPage >> this.pageShift
-        this.entryLocks[slot] = this.entryLocks[slot]! + 1
-        this.stamps[slot] = this.engine.epoch
-        this.counters[COUNTER.requests] = this.counters[COUNTER.requests]! + 1
-        return asWindowPage(windowPage)
-      }
-    }
-    return this.lockSlowly(page, offset, length, flags)
+    const hits = createHitPath(engine, this.view, {
+      lock: (page, offset, length, flags) => this.lockSlowly(page, offset, length, flags),
+      takeBack: (windowPage, offset) => this.takeBack(windowPage, offset),
+      pageOf: (windowPage) => this.pageOfList(windowPage),
+      locate: (page, offset, size, write) => this.access.locate(page, offset, size, write),
+      load: (page, offset, size) => this.access.load(page, offset, size),
+      store: (page, offset, size, fill) => this.access.store(page, offset, size, fill),
+    })
+    this.lock = hits.lock
+    this.unlock = hits.unlock
+    this.pageOf = hits.pageOf
+    this.loadUint8 = hits.loadUint8
+    this.loadUint16 = hits.loadUint16
+    this.loadUint32 = hits.loadUint32
+    this.loadBigUint64 = hits.loadBigUint64
+    this.storeUint8 = hits.storeUint8
+    this.storeUint16 = hits.storeUint16
+    this.storeUint32 = hits.storeUint32
+    this.storeBigUint64 = hits.storeBigUint64
   }
 
   /** As `lock`, without blocking the event loop; waits for pages that are paged out. */
@@ -141,118 +109,24 @@ export class PageSurface<Page extends number> {
   }
 
   /**
-   * Takes back one lock, given exactly the window page and offset of a `lock`. With the last lock of
-   * a mapping it is unmapped, or kept, as the cache's retention says.
-   *
-   * @throws NotLockedError `ERR_XMC_NOT_LOCKED`: unknown, or released already; nothing is changed (M13)
-   * @throws UnmapFailedError `ERR_XMC_UNMAP_FAILED`: the lock is gone, the place is not used again (S60)
-   */
-  unlock(windowPage: WindowPage, offset: number): void {
-    const record = this.records[windowPage]!
-    if (record >= 4096 && (record & 4095) === offset) {
-      this.records[windowPage] = record < 8192 ? 0 : record - 4096
-    } else {
-      this.unlockSide(windowPage, offset)
-    }
-    const slot = this.owner[windowPage >> this.pageShift]!
-    const left = this.entryLocks[slot]! - 1
-    this.entryLocks[slot] = left
-    if (left === 0) {
-      this.stamps[slot] = this.engine.epoch
-      if (!this.engine.settled(slot)) this.engine.unlocked(slot)
-    }
-  }
-
-  /**
    * As `unlock`, off the caller's turn and without blocking the event loop: resolves when the mapping is
    * gone, if this was its last lock, and listeners have been told (S34). The lock itself goes at once.
    */
   async unlockAsync(windowPage: WindowPage, offset: number): Promise<void> {
-    this.unlockSide(windowPage, offset)
-    const slot = this.owner[windowPage >> this.pageShift]!
+    this.takeBack(windowPage, offset)
+    const slot = this.engine.entryAt(windowPage)
     // The lock on the entry is kept until the later turn, so that nobody else unmaps it before.
     await new Promise<void>((resolve) => {
       setImmediate(resolve)
     })
     // A close by force has taken every lock, and unmapped.
     if (this.engine.closed) return
-    const left = this.entryLocks[slot]! - 1
-    this.entryLocks[slot] = left
+    const { locks, stamp } = this.engine.table
+    const left = locks[slot]! - 1
+    locks[slot] = left
     if (left > 0) return
-    this.stamps[slot] = this.engine.epoch
+    stamp[slot] = this.engine.epoch
     await this.engine.unlockedAsync(slot)
-  }
-
-  /**
-   * The guest page behind a window page of a locked mapping: its first page or any other (S27).
-   *
-   * @throws NotLockedError `ERR_XMC_NOT_LOCKED`: nothing is locked there (S28)
-   */
-  pageOf(windowPage: WindowPage): Page {
-    const at = windowPage >> this.pageShift
-    const slot = this.owner[at]!
-    const page = this.entryPage[slot]! + (windowPage - (slot << this.pageShift))
-    // The owner is stale where no entry is any more. A list has NaN for its first page, and is looked up below.
-    if (at - slot < this.bucketCount[slot]! && this.entryLocks[slot]! > 0 && page === page) {
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the backend checked the page when it was mapped
-      return page as Page
-    }
-    return this.pageOfList(windowPage)
-  }
-
-  /** Reads an unsigned byte of guest memory, without a lock. Pages are mapped or copied as needed. */
-  loadUint8(page: Page, offset: number): number {
-    const at = this.hit(page, offset, 1, 0)
-    return at >= 0 ? this.view.getUint8(at) : this.access.load(page, offset, 1).getUint8(0)
-  }
-
-  /** Reads 2 bytes as an unsigned integer, little-endian by default; may cross pages. */
-  loadUint16(page: Page, offset: number, littleEndian: boolean = true): number {
-    const at = this.hit(page, offset, 2, 0)
-    if (at >= 0) return this.view.getUint16(at, littleEndian)
-    return this.access.load(page, offset, 2).getUint16(0, littleEndian)
-  }
-
-  /** Reads 4 bytes as an unsigned integer, little-endian by default; may cross pages. */
-  loadUint32(page: Page, offset: number, littleEndian: boolean = true): number {
-    const at = this.hit(page, offset, 4, 0)
-    if (at >= 0) return this.view.getUint32(at, littleEndian)
-    return this.access.load(page, offset, 4).getUint32(0, littleEndian)
-  }
-
-  /** Reads 8 bytes as an unsigned bigint, little-endian by default; may cross pages. */
-  loadBigUint64(page: Page, offset: number, littleEndian: boolean = true): bigint {
-    const at = this.hit(page, offset, 8, 0)
-    if (at >= 0) return this.view.getBigUint64(at, littleEndian)
-    return this.access.load(page, offset, 8).getBigUint64(0, littleEndian)
-  }
-
-  /** Writes the low byte of `value` to guest memory, without a lock. */
-  storeUint8(page: Page, offset: number, value: number): void {
-    const at = this.hit(page, offset, 1, 2)
-    if (at >= 0) this.view.setUint8(at, value)
-    else this.access.store(page, offset, 1, (bytes) => bytes.setUint8(0, value))
-  }
-
-  /** Writes the low 2 bytes of `value`, little-endian by default; may cross pages. */
-  storeUint16(page: Page, offset: number, value: number, littleEndian: boolean = true): void {
-    const at = this.hit(page, offset, 2, 2)
-    if (at >= 0) this.view.setUint16(at, value, littleEndian)
-    else this.access.store(page, offset, 2, (bytes) => bytes.setUint16(0, value, littleEndian))
-  }
-
-  /** Writes the low 4 bytes of `value`, little-endian by default; may cross pages. */
-  storeUint32(page: Page, offset: number, value: number, littleEndian: boolean = true): void {
-    const at = this.hit(page, offset, 4, 2)
-    if (at >= 0) this.view.setUint32(at, value, littleEndian)
-    else this.access.store(page, offset, 4, (bytes) => bytes.setUint32(0, value, littleEndian))
-  }
-
-  /** Writes the low 8 bytes of `value`, little-endian by default; may cross pages. */
-  storeBigUint64(page: Page, offset: number, value: bigint, littleEndian: boolean = true): void {
-    const at = this.hit(page, offset, 8, 2)
-    if (at >= 0) this.view.setBigUint64(at, value, littleEndian)
-    else this.access.store(page, offset, 8, (bytes) => bytes.setBigUint64(0, value, littleEndian))
   }
 
   /** Copies guest memory from `offset` in `page` into `target`, over as many pages as it takes. */
@@ -265,23 +139,11 @@ export class PageSurface<Page extends number> {
     this.access.write(page, offset, source)
   }
 
-  /** Byte in `view` of a range of up to 8 bytes that is mapped and does not cross its page, or -1. */
-  private hit(page: Page, offset: number, size: number, writeRow: number): number {
-    if ((page & 0x7fff_ffff) === page && (offset & 4095) === offset && offset + size <= PAGE_SIZE) {
-      const index = page >> this.pageShift
-      const row = ((index & this.rowMask) << 2) | writeRow
-      if (this.rows[row] === ~index) {
-        const windowPage = this.rows[row + 1]! + (page & this.pageMask)
-        this.stamps[windowPage >> this.pageShift] = this.engine.epoch
-        return windowPage * 4096 + offset
-      }
-    }
-    return -1
-  }
-
   private lockSlowly(page: Page, offset: number, length: number, flags: number): WindowPage {
     const write = (flags & LOCK_WRITE) !== 0
     this.startRequest(page, offset, length, write)
+    const found = this.engine.find(page, offset, length, write)
+    if (found >= 0) return this.takeLock(page, asWindowPage(found), offset, flags)
     const miss = this.misses.acquire(page, offset, length, write)
     return this.takeLock(page, this.misses.runSync(miss), offset, flags)
   }
@@ -309,18 +171,19 @@ export class PageSurface<Page extends number> {
     offset: number,
     flags: number,
   ): WindowPage {
-    const slot = this.owner[windowPage >> this.pageShift]!
+    const slot = this.engine.entryAt(windowPage)
     if (!this.engine.locks.add(windowPage, offset, flags)) {
       throw new LockLimitError(this.name, page, MAX_LOCKS_PER_POINTER)
     }
-    this.entryLocks[slot] = this.entryLocks[slot]! + 1
+    const { locks } = this.engine.table
+    locks[slot] = locks[slot]! + 1
     if (traceChannels.mapReturn.hasSubscribers) {
       traceChannels.mapReturn.publish({ cache: this.name, windowPage, offset })
     }
     return windowPage
   }
 
-  private unlockSide(windowPage: WindowPage, offset: number): void {
+  private takeBack(windowPage: WindowPage, offset: number): void {
     if (this.engine.locks.remove(windowPage, offset)) return
     if (traceChannels.invalidateNotFound.hasSubscribers) {
       traceChannels.invalidateNotFound.publish({ cache: this.name, windowPage, offset })
@@ -344,10 +207,11 @@ export class PageSurface<Page extends number> {
   }
 
   private pageOfList(windowPage: WindowPage): Page {
-    const slot = this.owner[windowPage >> this.pageShift] ?? -1
-    const pages = this.engine.table.lists.get(slot)
+    const { lists, locks } = this.engine.table
+    const slot = this.engine.entryAt(windowPage)
+    const pages = lists.get(slot)
     const page = pages?.[windowPage - slot * this.engine.pagesPerBucket]
-    if (page === undefined || this.entryLocks[slot] === 0) {
+    if (page === undefined || locks[slot] === 0) {
       if (traceChannels.addressNotFound.hasSubscribers) {
         traceChannels.addressNotFound.publish({ cache: this.name, windowPage })
       }

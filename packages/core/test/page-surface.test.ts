@@ -386,6 +386,11 @@ describe('PageSurface.unlock', () => {
       [16, 0],
       [-1, 0],
       [2 ** 31, 0],
+      // The low bits are those of a place that is locked.
+      [place - 2 ** 31, 16],
+      [place + 2 ** 30, 16],
+      [place + 2 ** 31, 16],
+      [place + 2 ** 32, 16],
     ]
     for (const [at, offset] of unknown) {
       expect(() => {
@@ -488,7 +493,9 @@ describe('PageSurface.pageOf', () => {
       if (page >= place - 1 && page < place + 3) continue
       expect(() => cache.pageOf(windowPage(page))).toThrow(NotLockedError)
     }
-    expect(() => cache.pageOf(unchecked(-1))).toThrow(NotLockedError)
+    for (const page of [-1, place + 0.5, place + 2 ** 32, place - 2 ** 32, Number.NaN]) {
+      expect(() => cache.pageOf(unchecked(page))).toThrow(NotLockedError)
+    }
   })
 
   it('refuses places that belonged to a larger mapping before', () => {

@@ -4,6 +4,12 @@ import { checkRetention } from '../src/retention.ts'
 import { testPage } from './doubles/guest-double.ts'
 import { AT_ONCE, pages, setUp, setUpGrants, small } from './doubles/set-up.ts'
 
+/** First pages of the buckets that are mapped. */
+function bucketsOf(mapped: ReadonlyMap<number, number>): number[] {
+  const buckets = new Set([...mapped.values()].map((page) => page - (page % 4)))
+  return [...buckets].toSorted((a, b) => a - b)
+}
+
 describe('DEFAULT_BUDGET_BYTES', () => {
   it('is 1 GiB', () => {
     expect(DEFAULT_BUDGET_BYTES).toBe(1_073_741_824)
@@ -56,6 +62,31 @@ describe('Retention', () => {
       new Set([0, 8, 12]),
     )
     expect(cache.statistics).toMatchObject({ evictions: 1, mappedPages: 12 })
+  })
+
+  it('knows of loads that were hits when it is full', () => {
+    const { cache, double } = setUp(small(8), {
+      retention: { kind: 'keep', budgetBytes: 2 * 16_384 },
+    })
+    for (const page of [0, 4, 0, 0, 8]) cache.loadUint8(testPage(page), 0)
+    expect(bucketsOf(double.mapped)).toEqual([0, 8])
+  })
+
+  it('takes a bucket that was put in the place of another for as recently used as it is', () => {
+    const { cache, double } = setUp(small(8), {
+      retention: { kind: 'keep', budgetBytes: 2 * 16_384 },
+    })
+    for (const page of [0, 4]) cache.loadUint8(testPage(page), 0)
+    cache.replace(testPage(0), testPage(100), 4)
+    for (let nth = 0; nth < 3; nth++) cache.loadUint8(testPage(100), 0)
+    cache.loadUint8(testPage(8), 0)
+    expect(bucketsOf(double.mapped)).toEqual([8, 100])
+  })
+
+  it('gives up what was loaded longest ago when the window is full, with nothing kept', () => {
+    const { cache, double } = setUp(small(2), { retention: AT_ONCE })
+    for (const page of [0, 4, 0, 8]) cache.loadUint8(testPage(page), 0)
+    expect(bucketsOf(double.mapped)).toEqual([0, 8])
   })
 
   it('lets locked mappings exceed the budget, and falls back to it with their release', () => {

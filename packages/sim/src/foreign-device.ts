@@ -93,10 +93,16 @@ export class ForeignDevice {
     this.#check(request)
     const { domain, frames, windowPage, writable } = request
     const pageCount = countPages(frames)
-    const call = { device: this.name, domain, pages: frames, pageCount, windowPage, writable }
-    portCall(this.#parts, { site: 'foreign.map', ...call }, (fault) =>
-      this.#map(request, pageCount, fault),
-    )
+    const call = {
+      site: 'foreign.map',
+      device: this.name,
+      domain,
+      pages: frames,
+      pageCount,
+      windowPage,
+      writable,
+    } as const
+    portCall(this.#parts, call, (fault) => this.#map(request, pageCount, fault))
   }
 
   /**
@@ -133,8 +139,8 @@ export class ForeignDevice {
     checkTarget(window, windowPage, pageCount)
     const { failedPages } = this.#parts
     const touched = failedPages.touchedIn(window, windowPage, pageCount)
-    const call = { device: this.name, pageCount, windowPage }
-    portCall(this.#parts, { site: 'foreign.unmap', ...call }, (fault) => {
+    const call = { site: 'foreign.unmap', device: this.name, pageCount, windowPage } as const
+    portCall(this.#parts, call, (fault) => {
       if (fault !== undefined) throw injectedError('munmap', fault)
       if (!(pageCount >= 1)) throw new SystemCallError('munmap', EINVAL, 'no pages')
       const covered = this.#coveredBy('munmap', window, windowPage, pageCount)

@@ -95,8 +95,16 @@ export class GrantDevice {
     const { domain, references, window, windowPage, writable } = request
     const pageCount = countPages(references)
     checkTarget(window, windowPage, pageCount)
-    const call = { device: this.name, domain, pages: references, pageCount, windowPage, writable }
-    portCall(this.#parts, { site: 'grant.map', ...call }, (fault) => {
+    const call = {
+      site: 'grant.map',
+      device: this.name,
+      domain,
+      pages: references,
+      pageCount,
+      windowPage,
+      writable,
+    } as const
+    portCall(this.#parts, call, (fault) => {
       this.#map(request, pageCount, fault)
       return 0
     })
@@ -130,8 +138,8 @@ export class GrantDevice {
    */
   unmap(window: TargetWindow, windowPage: WindowPage, pageCount: number): void {
     this.#requireOpen()
-    const call = { device: this.name, pageCount, windowPage }
-    portCall(this.#parts, { site: 'grant.unmap', ...call }, (fault) => {
+    const call = { site: 'grant.unmap', device: this.name, pageCount, windowPage } as const
+    portCall(this.#parts, call, (fault) => {
       if (fault !== undefined) throw injectedError('grant unmap', fault)
       const mapping = this.#placed.at(window, windowPage)
       if (mapping?.windowPage !== windowPage || mapping.pageCount !== pageCount) {
@@ -167,8 +175,8 @@ export class GrantDevice {
     if (clearByte !== undefined && (clearByte & 0xfff) !== clearByte) {
       throw new InvalidArgumentError('clearByte', 'an integer from 0 to 4095', clearByte)
     }
-    const call = { device: this.name, pageCount: 1, windowPage }
-    portCall(this.#parts, { site: 'grant.notify', ...call }, (fault) => {
+    const call = { site: 'grant.notify', device: this.name, pageCount: 1, windowPage } as const
+    portCall(this.#parts, call, (fault) => {
       if (fault !== undefined) throw injectedError('grant unmap notify', fault)
       const mapping = this.#placed.at(window, windowPage)
       if (mapping?.windowPage !== windowPage) {
@@ -197,8 +205,8 @@ export class GrantDevice {
     this.#requireOpen()
     for (const segment of segments) checkSegment(segment)
     const statuses = new Int16Array(segments.length)
-    const call = { device: this.name, pageCount: segments.length }
-    portCall(this.#parts, { site: 'grant.copy', ...call }, (fault) => {
+    const call = { site: 'grant.copy', device: this.name, pageCount: segments.length } as const
+    portCall(this.#parts, call, (fault) => {
       if (fault !== undefined && fault.pages === undefined) throw injectedError('grant copy', fault)
       const faulty = new Set(fault?.pages)
       let failed = 0

@@ -1,9 +1,14 @@
+import { parsePart } from './part.ts'
 import { reportCase, reportComplete } from './report.ts'
 import { describe } from './suite.ts'
 import { suites } from './suites.ts'
 
-/** Runs the suites named on the command line, all by default, and reports each case to the host. */
-async function runSuites(names: readonly string[]): Promise<number> {
+/**
+ * Runs the suites named on the command line, all by default, and reports each case to the host. With
+ * `--part=N/M` every Mth of them, from the Nth on.
+ */
+async function runSuites(parameters: readonly string[]): Promise<number> {
+  const { names, part } = parsePart(parameters)
   const unknown = names.filter((name) => !suites.some((suite) => suite.name === name))
   if (unknown.length > 0) {
     const known = suites.map(({ name }) => name).join(', ')
@@ -11,7 +16,8 @@ async function runSuites(names: readonly string[]): Promise<number> {
     return 2
   }
   let failed = 0
-  for (const suite of suites.filter(({ name }) => names.length === 0 || names.includes(name))) {
+  const named = suites.filter(({ name }) => names.length === 0 || names.includes(name))
+  for (const suite of part.of(named)) {
     const started = performance.now()
     try {
       for await (const result of suite.run()) {

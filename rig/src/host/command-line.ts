@@ -8,9 +8,10 @@ import { cacheFolder } from './artefacts/artefact-cache.ts'
 import { InterruptedError, RigError } from './errors.ts'
 import { type BootName, bootNames } from './machine/boot.ts'
 import type { DiskAddressing } from './machine/virtio-devices.ts'
+import { possibleMachines, runInParts } from './parts.ts'
 import { Progress } from './progress.ts'
 import { caseLine, exitCodeOf, type RunResults, runResults, summaryLine } from './results.ts'
-import { type RunOutcome, runInDom0 } from './run.ts'
+import type { RunOutcome } from './run.ts'
 
 /** Exit code of a run that could not be done. */
 const FAILED = 1
@@ -18,8 +19,8 @@ const FAILED = 1
 /** Exit code of a command line that is wrong. */
 const MISUSED = 2
 
-/** Seconds an emulator may take by default; the whole of the suites takes about one minute. */
-const DEFAULT_LIMIT = 300
+/** Seconds an emulator may take by default; all suites take about 200 with a processor for themselves. */
+const DEFAULT_LIMIT = 600
 
 /** Where a command line reads and writes. */
 export interface CommandEnvironment {
@@ -34,6 +35,7 @@ interface Options {
   readonly run?: string
   readonly with: readonly string[]
   readonly guests?: number
+  readonly machines?: number
   readonly boot: BootName
   readonly disks?: DiskAddressing
   readonly limit: number
@@ -81,6 +83,11 @@ export async function runCommandLine(
       ).choices(['grants', 'foreign']),
     )
     .option('--guests <count>', 'guests to start: 3 for the suites, 1 with --run', guests)
+    .option(
+      '--machines <count>',
+      'share the suites among machines; 2 where there is room',
+      machines,
+    )
     .option('--limit <seconds>', 'kill the emulator after this time', seconds, DEFAULT_LIMIT)
     .option('--json', 'print the results as one JSON object; all else goes to standard error')
     .option('--results <file>', 'write the same object into a file')
@@ -122,7 +129,9 @@ async function run(
   let results: RunResults
   let exitCode: number
   try {
-    const outcome = await runInDom0(
+    const shared = options.machines ?? (names.length === 0 ? possibleMachines() : 1)
+    const count = options.run === undefined ? shared : 1
+    const outcome = await runInParts(
       {
         ...(options.run !== undefined && { file: existing(options.run) }),
         beside: options.with.map(existing),
@@ -137,6 +146,7 @@ async function run(
         onText: (line) => people.write(`${line}\n`),
         onCase: (result) => people.write(`${caseLine(result)}\n`),
       },
+      count,
       progress,
     )
     explain(outcome, progress)
@@ -174,6 +184,10 @@ function add(value: string, before: readonly string[]): readonly string[] {
 
 function seconds(value: string): number {
   return wholeNumber(value, 'seconds', 1, 86_400)
+}
+
+function machines(value: string): number {
+  return wholeNumber(value, 'machines', 1, 8)
 }
 
 function guests(value: string): number {

@@ -47,8 +47,12 @@ export interface RunOptions {
   readonly limitSeconds: number
   /** Where downloads and builds are kept. */
   readonly cacheFolder: string
+  /** Name of the file in the cache that all of the console goes to; `console.log` by default. */
+  readonly consoleName?: string
   /** Ends the run. */
   readonly signal: AbortSignal
+  /** Is called when all that is needed is there, and the machine is about to boot. */
+  onPrepared?(): void
   /** Gets what dom0 prints, line by line; everything on the console when {@link verbose}. */
   onText(line: string): void
   onCase(result: CaseResult): void
@@ -116,6 +120,7 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
       xenLog: options.verbose ? 'info' : 'warning',
     })
     options.signal.throwIfAborted()
+    options.onPrepared?.()
     progress.say(`booting ${hypervisor.description} and ${kernel.description}`)
     return await boot(folder, parameters, options)
   } finally {
@@ -129,7 +134,7 @@ async function boot(
   options: RunOptions,
 ): Promise<RunOutcome> {
   const file = join(folder, 'console.log')
-  const lastRun = join(options.cacheFolder, 'console.log')
+  const lastRun = join(options.cacheFolder, options.consoleName ?? 'console.log')
   const log = createWriteStream(file)
   const record = new RunRecord()
   const tail: string[] = []

@@ -12,12 +12,13 @@ import {
   DUMMY,
   holesOf,
   LIST,
+  LIVE,
   RETIRED,
   WRITABLE,
 } from './bucket-table.ts'
 import { callEach } from './call-each.ts'
+import { HitTable } from './hit-table.ts'
 import { LockRecords } from './lock-records.ts'
-import { LookupRows } from './lookup-rows.ts'
 import { StrictPlaces } from './strict-places.ts'
 import { VictimQueue } from './victim-queue.ts'
 import { claimWindow } from './window-claims.ts'
@@ -43,17 +44,24 @@ export class BucketEngine<Page extends number> {
   readonly backend: MapBackend<Page>
   readonly pagesPerBucket: number
   readonly table: BucketTable
-  readonly rows: LookupRows
+  readonly hits: HitTable
   readonly locks: LockRecords
   readonly counters: Float64Array = new Float64Array(10)
   readonly listeners: Set<RamListener> = new Set()
   readonly keeps: boolean
+  /** Flags of the entries that go with their last lock. */
+  readonly departing: number
   readonly budgetPages: number
   guestArriving = false
   closed = false
-  /** Advances with every miss and handle: entries used in the same epoch count as equally old. */
+  /**
+   * Advances with every use that is noted, and every miss and sweep. A hit notes nothing, so between two
+   * misses the first use of an entry, or its last lock or handle, counts.
+   */
   epoch = 1
   mappedPages = 0
+  /** Whether more is mapped than the budget allows; where nothing is kept, whether anything is. */
+  overBudget = false
 
   readonly slots: WindowSlots<Page>
   private readonly victims: VictimQueue
@@ -81,12 +89,13 @@ export class BucketEngine<Page extends number> {
     }
     claimWindow(window, this.name)
     this.table = new BucketTable(slotCount, this.pagesPerBucket)
-    this.rows = new LookupRows(slotCount)
     this.locks = new LockRecords(slotCount * this.pagesPerBucket)
     const quarantine = Math.ceil(options.quarantineBytes / 2 ** bucketShift)
     this.slots = new WindowSlots(this.name, backend, slotCount, quarantine, this.counters)
     this.victims = new VictimQueue(this.table)
     this.keeps = options.retention.kind === 'keep'
+    this.hits = new HitTable(!backend.pinned || this.keeps)
+    this.departing = this.keeps ? LIST | RETIRED : LIVE
     this.budgetPages =
       options.retention.kind === 'keep'
         ? Math.min(Math.ceil(options.retention.budgetBytes / 2 ** bucketShift), slotCount) *
@@ -102,9 +111,15 @@ export class BucketEngine<Page extends number> {
     return slot < 0 ? -1 : this.use(slot, request)
   }
 
-  /** True when the loss of its last lock changes nothing for an entry. */
-  settled(slot: number): boolean {
-    return !this.goesWithLastLock(slot) && this.mappedPages <= this.budgetPages
+  /** Head slot of the entry that a window page belongs to, or belonged to; -1 outside the window. */
+  entryAt(windowPage: number): number {
+    return this.table.owner[Math.floor(windowPage / this.pagesPerBucket)] ?? -1
+  }
+
+  /** Begins another epoch: what was used before is older than what is used from now on. */
+  advance(): void {
+    this.epoch++
+    this.hits.clear()
   }
 
   /** True when an access without a lock maps its whole range in one entry, as the original does (S12). */
@@ -222,13 +237,16 @@ export class BucketEngine<Page extends number> {
     } catch (error) {
       // The place holds anonymous pages now. A dummy is as before; what was real is missing from now on.
       const holes = (flags & DUMMY) === 0 ? errors.fill(EIO) : this.table.holes.get(slot)
+      this.hide(slot)
       this.table.moveTo(slot, this.table.firstPage[slot]!, flags | DUMMY, holes)
       throw error
     }
     this.strict?.vacate(bucketOf(this.table.firstPage[slot]!, this.pagesPerBucket), slot)
     this.strict?.occupy(bucketOf(firstPage, this.pagesPerBucket), slot)
+    // A backend that read through the cache has put it into the table again.
+    this.hide(slot)
+    // Hits find it after its next use, which is noted.
     this.table.moveTo(slot, firstPage, flags & ~DUMMY, holesOf(errors))
-    this.expose(slot)
   }
 
   /** Takes every lock off an entry and unmaps it; at the end of the call that fills it, if one is under way. */
@@ -302,7 +320,7 @@ export class BucketEngine<Page extends number> {
     for (;;) {
       const slot = this.slots.take(bucketCount)
       if (slot >= 0) {
-        this.epoch++
+        this.advance()
         return slot
       }
       const victim = this.victims.next()
@@ -311,10 +329,10 @@ export class BucketEngine<Page extends number> {
     }
   }
 
-  /** Notes the use of an entry and lets hits find it; gives the window page of the request. */
+  /** Notes the use of an entry, and lets hits find it until the next miss; gives the window page of the request. */
   use(slot: number, request: BucketRequest): WindowPage {
-    this.table.stamp[slot] = this.epoch
-    // Another bucket or mapping may have taken the row meanwhile.
+    this.table.stamp[slot] = ++this.epoch
+    // The table was cleared, or another mapping has taken the place of this one, meanwhile.
     this.expose(slot)
     return asWindowPage(slot * this.pagesPerBucket + request.firstPage)
   }
@@ -338,8 +356,7 @@ export class BucketEngine<Page extends number> {
   }
 
   private goesWithLastLock(slot: number): boolean {
-    const flags = this.table.flags[slot]!
-    return !this.keeps || (flags & (LIST | RETIRED)) !== 0
+    return (this.table.flags[slot]! & this.departing) !== 0
   }
 
   /** Whether a mapping for such a request is made writable. */
@@ -352,15 +369,15 @@ export class BucketEngine<Page extends number> {
   expose(slot: number): void {
     const { bucketCount, flags, firstPage, holes } = this.table
     // A dummy is found by search only, which prefers what is real.
-    if ((flags[slot]! & (LIST | RETIRED | DUMMY)) !== 0) return
+    if ((flags[slot]! & (LIVE | LIST | RETIRED | DUMMY)) !== LIVE) return
     if (bucketCount[slot] !== 1 || holes.has(slot)) return
     const bucketIndex = bucketOf(firstPage[slot]!, this.pagesPerBucket)
-    this.rows.enter(bucketIndex, slot * this.pagesPerBucket, (flags[slot]! & WRITABLE) !== 0)
+    this.hits.enter(bucketIndex, slot * this.pagesPerBucket, (flags[slot]! & WRITABLE) !== 0)
   }
 
   private hide(slot: number): void {
     const bucketIndex = bucketOf(this.table.firstPage[slot]!, this.pagesPerBucket)
-    this.rows.leave(bucketIndex, slot * this.pagesPerBucket)
+    this.hits.leave(bucketIndex, slot * this.pagesPerBucket)
   }
 
   private windowPageOf(slot: number): WindowPage {
@@ -376,8 +393,13 @@ export class BucketEngine<Page extends number> {
     this.hide(slot)
     this.strict?.vacate(bucketOf(table.firstPage[slot]!, this.pagesPerBucket), slot)
     table.remove(slot)
-    this.mappedPages -= bucketCount * this.pagesPerBucket
+    this.account(-bucketCount)
     return place
+  }
+
+  private account(bucketCount: number): void {
+    this.mappedPages += bucketCount * this.pagesPerBucket
+    this.overBudget = this.mappedPages > this.budgetPages
   }
 
   noteMapCall(bucketIndex: number, pages: number): void {
@@ -389,7 +411,7 @@ export class BucketEngine<Page extends number> {
   }
 
   private noteAdded(slot: number): void {
-    this.mappedPages += this.table.bucketCount[slot]! * this.pagesPerBucket
+    this.account(this.table.bucketCount[slot]!)
     if (this.listeners.size === 0) return
     try {
       callEach([...this.listeners], (listener) => {

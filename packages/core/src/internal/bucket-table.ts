@@ -245,5 +245,8 @@ export function bucketOf(page: number, pagesPerBucket: number): number {
 
 /** The errors of a map if any page failed. */
 export function holesOf(errors: Int32Array): Int32Array | undefined {
-  return errors.some((errno) => errno !== 0) ? errors : undefined
+  for (let page = 0; page < errors.length; page++) {
+    if (errors[page] !== 0) return errors
+  }
+  return undefined
 }

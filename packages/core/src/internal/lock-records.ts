@@ -1,3 +1,5 @@
+import { LOCK_DMA } from '../lock-flags.ts'
+
 /** The most locks on one pointer: what fits above the offset in a positive Int32. */
 export const MAX_LOCKS_PER_POINTER = 0x7_ffff
 
@@ -24,28 +26,30 @@ export interface LockRecord {
  * offsets and counts at a pointer always add up to the locks outstanding there.
  */
 export class LockRecords {
+  /**
+   * For window page n the record at 2n, none if below 4096; beside it, so that one fetch brings both, the
+   * lock flags, which mean something while there is a record.
+   */
   readonly records: Int32Array
-  /** Lock flags of a page's record. Only meaningful while the record is not 0. */
-  readonly tags: Int32Array
   private readonly side: Map<number, SideRecord> = new Map()
 
   constructor(windowPages: number) {
-    this.records = new Int32Array(windowPages)
-    this.tags = new Int32Array(windowPages)
+    this.records = new Int32Array(windowPages * 2)
   }
 
   /** Counts one lock more; false when the pointer has as many as can be counted. */
   add(windowPage: number, offset: number, tag: number): boolean {
-    const record = this.records[windowPage]!
-    if (record === 0) {
-      this.records[windowPage] = 4096 | offset
-      this.tags[windowPage] = tag
+    const at = windowPage * 2
+    const record = this.records[at]!
+    if (record < 4096) {
+      this.records[at] = 4096 | offset
+      this.records[at + 1] = tag
       return true
     }
     if ((record & 4095) === offset) {
       if (record >= FULL_RECORD) return false
-      this.records[windowPage] = record + 4096
-      if ((tag & 2) !== 0) this.tags[windowPage] = tag
+      this.records[at] = record + 4096
+      if ((tag & LOCK_DMA) !== 0) this.records[at + 1] = tag
       return true
     }
     const key = windowPage * 4096 + offset
@@ -56,17 +60,18 @@ export class LockRecords {
     }
     if (side.count >= MAX_LOCKS_PER_POINTER) return false
     side.count++
-    if ((tag & 2) !== 0) side.tag = tag
+    if ((tag & LOCK_DMA) !== 0) side.tag = tag
     return true
   }
 
   /** Counts one lock less; false when none is outstanding at exactly this pointer. */
   remove(windowPage: number, offset: number): boolean {
-    const record = this.records[windowPage]
+    const at = windowPage * 2
+    const record = Number.isInteger(windowPage) ? this.records[at] : undefined
     // Beyond these the key below would be another pointer's.
     if (record === undefined || (offset & 4095) !== offset) return false
-    if (record !== 0 && (record & 4095) === offset) {
-      this.records[windowPage] = record < 8192 ? 0 : record - 4096
+    if (record >= 4096 && (record & 4095) === offset) {
+      this.records[at] = record - 4096
       return true
     }
     const key = windowPage * 4096 + offset
@@ -79,8 +84,8 @@ export class LockRecords {
 
   /** True when a lock is outstanding at exactly this pointer. */
   has(windowPage: number, offset: number): boolean {
-    const record = this.records[windowPage] ?? 0
-    if (record !== 0 && (record & 4095) === offset) return true
+    const record = (Number.isInteger(windowPage) ? this.records[windowPage * 2] : 0) ?? 0
+    if (record >= 4096 && (record & 4095) === offset) return true
     return this.side.has(windowPage * 4096 + offset)
   }
 
@@ -88,30 +93,31 @@ export class LockRecords {
   *within(windowPage: number, pageCount: number): Generator<LockRecord> {
     const end = windowPage + pageCount
     for (let page = windowPage; page < end; page++) {
-      const record = this.records[page]!
-      if (record === 0) continue
+      const record = this.records[page * 2]!
+      if (record < 4096) continue
       const offset = record & 4095
-      const tag = this.tags[page]!
+      const tag = this.records[page * 2 + 1]!
       // An offset that was the page's second goes on in the page's own record once that is free.
       const side = this.side.get(page * 4096 + offset)
       if (side === undefined) yield { windowPage: page, offset, count: record >>> 12, tag }
       else {
         const count = (record >>> 12) + side.count
-        yield { windowPage: page, offset, count, tag: (tag & 2) !== 0 ? tag : side.tag }
+        yield { windowPage: page, offset, count, tag: (tag & LOCK_DMA) !== 0 ? tag : side.tag }
       }
     }
     for (const [key, { count, tag }] of this.side) {
       const page = Math.floor(key / 4096)
       const offset = key - page * 4096
       if (page < windowPage || page >= end) continue
-      const record = this.records[page]!
-      if (record === 0 || (record & 4095) !== offset) yield { windowPage: page, offset, count, tag }
+      const record = this.records[page * 2]!
+      if (record < 4096 || (record & 4095) !== offset)
+        yield { windowPage: page, offset, count, tag }
     }
   }
 
   /** Forgets every lock in `pageCount` pages from `windowPage` on. */
   clear(windowPage: number, pageCount: number): void {
-    this.records.fill(0, windowPage, windowPage + pageCount)
+    this.records.fill(0, windowPage * 2, (windowPage + pageCount) * 2)
     for (const key of this.side.keys()) {
       const page = Math.floor(key / 4096)
       if (page >= windowPage && page < windowPage + pageCount) this.side.delete(key)

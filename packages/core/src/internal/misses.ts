@@ -42,6 +42,8 @@ export class Misses<Page extends number> {
   private readonly backend: MapBackend<Page>
   private readonly translate: Translate<Page> | undefined
   private readonly inFlight: Map<string, Promise<unknown>> = new Map()
+  /** Errors of a map that had none, for the next of its size: memory outside V8's heap is dear to make. */
+  private spareErrors: Int32Array | undefined
 
   constructor(engine: BucketEngine<Page>, translate: Translate<Page> | undefined) {
     this.engine = engine
@@ -88,7 +90,7 @@ export class Misses<Page extends number> {
     const bucketCount = Math.ceil(pages.length / this.engine.pagesPerBucket)
     for (;;) {
       const slot = this.engine.takeSlots(bucketCount, -1)
-      const step = stepAt(this.engine, slot, pages, writable)
+      const step = this.step(slot, pages, writable)
       const current = yield* this.attempt(step, slot, bucketCount)
       if (!current) continue
       const bad = step.errors.findIndex((errno) => errno !== 0)
@@ -187,7 +189,7 @@ export class Misses<Page extends number> {
     const writable = this.engine.isWritable(request.write)
     for (;;) {
       const slot = this.engine.takeSlots(bucketCount, index)
-      const step = stepAt(this.engine, slot, pages, writable)
+      const step = this.step(slot, pages, writable)
       const current = yield* this.attempt(step, slot, bucketCount)
       if (!current) continue
       const other = this.engine.table.find(request)
@@ -197,6 +199,7 @@ export class Misses<Page extends number> {
       }
       const complete = noMissing(step.errors, request)
       const holes = holesOf(step.errors)
+      if (holes === undefined) this.spareErrors = step.errors
       const isEmpty = holes?.every((errno) => errno !== 0) === true
       // A pinned mapping that nobody locks would stay. A bucket without any page is not worth its room,
       // but strict mode keeps it until its place is needed, as the original does (S25, S45).
@@ -271,6 +274,17 @@ export class Misses<Page extends number> {
     return false
   }
 
+  private step(slot: number, pages: Pages<Page>, writable: boolean): MapStep<Page> {
+    const windowPage = asWindowPage(slot * this.engine.pagesPerBucket)
+    const count = countPages(pages)
+    const spare = this.spareErrors
+    if (spare?.length !== count) {
+      return { windowPage, pages, writable, errors: new Int32Array(count) }
+    }
+    this.spareErrors = undefined
+    return { windowPage, pages, writable, errors: spare.fill(0) }
+  }
+
   private insertDummy(request: BucketRequest): number {
     const { index, bucketCount } = request
     const slot = this.engine.takeSlots(bucketCount, index)
@@ -299,16 +313,6 @@ export class Misses<Page extends number> {
       ? new PagedOutError(this.engine.name, page)
       : new PagesMissingError(this.engine.name, page, errno)
   }
-}
-
-function stepAt<Page extends number>(
-  engine: BucketEngine<Page>,
-  slot: number,
-  pages: Pages<Page>,
-  writable: boolean,
-): MapStep<Page> {
-  const windowPage = asWindowPage(slot * engine.pagesPerBucket)
-  return { windowPage, pages, writable, errors: new Int32Array(countPages(pages)) }
 }
 
 /** Runs of missing pages within a request, as [start, end) from the start of the entry. */

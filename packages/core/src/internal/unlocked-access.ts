@@ -1,5 +1,5 @@
 import { ClosedError, InvalidArgumentError, ReadOnlyError } from '../errors.ts'
-import { PAGE_SIZE } from '../page.ts'
+import { PAGE_SIZE, type WindowPage } from '../page.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'
 import type { BucketEngine } from './bucket-engine.ts'
@@ -19,6 +19,20 @@ export class UnlockedAccess<Page extends number> {
     this.engine = engine
     this.misses = misses
     this.view = view
+  }
+
+  /**
+   * Byte of the view at which `size` bytes of one page are mapped, after a miss if need be; -1 where they
+   * reach into the next page, or are pinned: `load` and `store` copy those.
+   */
+  locate(page: Page, offset: number, size: number, write: boolean): number {
+    if (offset + size > PAGE_SIZE || this.engine.backend.pinned) return -1
+    this.check(page, offset, write)
+    this.engine.count(COUNTER.requests)
+    const found = this.engine.find(page, offset, size, write)
+    if (found >= 0) return found * PAGE_SIZE + offset
+    this.trace(page, offset)
+    return this.map(page, offset, size, write) * PAGE_SIZE + offset
   }
 
   /** Reads up to 8 bytes; they are valid until the next call. */
@@ -50,13 +64,7 @@ export class UnlockedAccess<Page extends number> {
     move: (window: Uint8Array, bytes: Uint8Array) => void,
   ): void {
     const { engine } = this
-    if (engine.closed) throw new ClosedError(engine.name)
-    if ((offset & 4095) !== offset) {
-      throw new InvalidArgumentError('offset', 'an integer from 0 to 4095', offset)
-    }
-    engine.backend.page(page)
-    if (write && engine.backend.access === 'read-only')
-      throw new ReadOnlyError(engine.name, NO_WRITES)
+    this.check(page, offset, write)
     let done = 0
     while (done < bytes.length) {
       const position = offset + done
@@ -84,17 +92,37 @@ export class UnlockedAccess<Page extends number> {
       move(this.window(windowPage, offset, bytes.length), bytes)
       return
     }
-    if (traceChannels.map.hasSubscribers) {
-      traceChannels.map.publish({ cache: engine.name, page, offset })
-    }
+    this.trace(page, offset)
     if (backend.pinned && this.copy(page, offset, bytes, write)) return
-    const miss = this.misses.acquire(page, offset, bytes.length, write)
-    windowPage = this.misses.runSync(miss)
+    windowPage = this.map(page, offset, bytes.length, write)
     move(this.window(windowPage, offset, bytes.length), bytes)
     if (!backend.pinned) return
-    const slot = engine.table.owner[Math.floor(windowPage / engine.pagesPerBucket)]!
+    const slot = engine.entryAt(windowPage)
     // A translation may have led to pages that somebody has locked.
     if (engine.table.locks[slot] === 0) engine.unlocked(slot)
+  }
+
+  /** Maps what a search did not find; gives the window page. */
+  private map(page: Page, offset: number, length: number, write: boolean): WindowPage {
+    return this.misses.runSync(this.misses.acquire(page, offset, length, write))
+  }
+
+  private check(page: Page, offset: number, write: boolean): void {
+    const { engine } = this
+    if (engine.closed) throw new ClosedError(engine.name)
+    if ((offset & 4095) !== offset) {
+      throw new InvalidArgumentError('offset', 'an integer from 0 to 4095', offset)
+    }
+    engine.backend.page(page)
+    if (write && engine.backend.access === 'read-only') {
+      throw new ReadOnlyError(engine.name, NO_WRITES)
+    }
+  }
+
+  private trace(page: Page, offset: number): void {
+    if (traceChannels.map.hasSubscribers) {
+      traceChannels.map.publish({ cache: this.engine.name, page, offset })
+    }
   }
 
   /** Copies without mapping; false when the backend cannot. */

@@ -5,7 +5,8 @@ import type { BucketTable } from './bucket-table.ts'
  *
  * The unlocked entries are sorted once and consumed until none is left; one that was used since is
  * passed over by its stamp. An entry used since the sort is younger than every entry of the sort,
- * so the order is exact.
+ * so the order is exact; a hit that is not noted
+ * is between two misses (`BucketEngine.advance`).
  */
 export class VictimQueue {
   private readonly table: BucketTable

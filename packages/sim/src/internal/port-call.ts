@@ -21,10 +21,10 @@ export function portCall(
     failedPages = action(fault)
   } catch (error) {
     const errno = error instanceof SystemCallError ? error.errno : constants.errno.EIO
-    parts.accounting.called({ ...call, errno, failedPages: call.pageCount })
+    parts.accounting.called(call, errno, call.pageCount)
     throw error
   }
-  parts.accounting.called({ ...call, errno: 0, failedPages })
+  parts.accounting.called(call, 0, failedPages)
 }
 
 /** The error of an injected fault that hits a whole call. */
