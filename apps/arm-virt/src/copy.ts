@@ -50,7 +50,7 @@ export async function copy(options: CopyOptions): Promise<CopySummary> {
     const target = await openDisk(targetPath, { readOnly: options.readOnly ?? false })
     try {
       const machine = DiskMachine.open(machineOptions(options, [source, target]))
-      noteWindows(machine, options.onNotice)
+      noteWindows(machine.board, options.onNotice)
       const [reader, writer] = [machine.driver(0), machine.driver(1)]
       let job: { readonly bytes: number; readonly milliseconds: number }
       let end: MachineEnd

@@ -128,3 +128,18 @@ export class InterruptedError extends XmcError {
     this.signal = signal
   }
 }
+
+/** `ERR_XMC_DOMAIN_UNAVAILABLE`: a domain cannot be served: there is none, or it does not run. */
+export class DomainUnavailableError extends XmcError {
+  /** Which domain. */
+  readonly domain: number
+
+  constructor(domain: number, reason: string) {
+    super(
+      'ERR_XMC_DOMAIN_UNAVAILABLE',
+      `domain ${domain} cannot be served: ${reason}; "xl list" shows the domains there are, a domain that Xen ` +
+        'started with the machine has the number of its place in the device tree, from 1',
+    )
+    this.domain = domain
+  }
+}

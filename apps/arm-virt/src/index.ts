@@ -11,6 +11,12 @@ export * from './guest/simulated-guest.ts'
 export { DEFAULT_BLOCK_BYTES, DEFAULT_IN_FLIGHT, type TransferOptions } from './guest/transfer.ts'
 export * from './hypervisor.ts'
 export type { DispatcherStatistics } from './ioreq-dispatcher.ts'
+export {
+  IOREQ_TYPE_COPY,
+  IOREQ_TYPE_INVALIDATE,
+  type IoRequest,
+  IoreqPage,
+} from './ioreq-page.ts'
 export type {
   CacheSummary,
   DiskOpener,
@@ -20,4 +26,6 @@ export type {
 } from './job.ts'
 export * from './machine.ts'
 export * from './providers/sim-hypervisor.ts'
+export * from './providers/xen-hypervisor.ts'
 export * from './serve.ts'
+export * from './serve-domain.ts'

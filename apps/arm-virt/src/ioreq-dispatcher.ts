@@ -40,6 +40,8 @@ export class IoreqDispatcher {
   readonly #host: DispatcherHost
   readonly #page: IoreqPage
   readonly #channels: EventChannel[] = []
+  /** Virtual CPUs whose slot was looked at. */
+  readonly #seen = new Set<number>()
   readonly #counts = { reads: 0, writes: 0, invalidations: 0, held: 0, ignored: 0 }
 
   constructor(server: IoreqServer, host: DispatcherHost) {
@@ -72,7 +74,9 @@ export class IoreqDispatcher {
   }
 
   #serve(virtualCpu: number): void {
-    const request = this.#page.take(virtualCpu)
+    // What is in process before the first look was taken by a device model that is no more.
+    const request = this.#page.take(virtualCpu, !this.#seen.has(virtualCpu))
+    this.#seen.add(virtualCpu)
     if (request === undefined) return
     let wait: Promise<void> | undefined
     try {

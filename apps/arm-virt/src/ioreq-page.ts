@@ -63,10 +63,14 @@ export class IoreqPage {
   /**
    * Takes the request out of the slot of a virtual CPU, every field read once, and marks the slot as in
    * process. Undefined when no request is ready there, as after a spurious event.
+   *
+   * @param again whether to take one that is in process, too: it was taken by a device model that did not
+   * live to answer it
    */
-  take(virtualCpu: number): IoRequest | undefined {
+  take(virtualCpu: number, again = false): IoRequest | undefined {
     const control = this.#loadControl(virtualCpu)
-    if ((control & STATE_MASK) >>> STATE_SHIFT !== READY) return undefined
+    const state = (control & STATE_MASK) >>> STATE_SHIFT
+    if (state !== READY && !(again && state === IN_PROCESS)) return undefined
     const at = virtualCpu * SLOT_BYTES
     const view = this.#view
     const low = view.getUint32(at + ADDRESS, true)

@@ -1,7 +1,8 @@
 import { type Disk, FileDisk } from '@xmc/virtio'
+import type { Board } from './board.ts'
 import type { Addressing } from './configuration.ts'
 import type { TransferOptions } from './guest/transfer.ts'
-import type { DiskMachine, DiskMachineOptions, MachineEnd } from './machine.ts'
+import type { DiskMachineOptions, MachineEnd } from './machine.ts'
 
 /** A disk that a job opened, and closes. */
 export interface OpenDisk extends Disk {
@@ -84,11 +85,8 @@ export function timing(
 }
 
 /** Says which windows of host memory are smaller than was asked for, and why. */
-export function noteWindows(
-  machine: DiskMachine,
-  onNotice: ((text: string) => void) | undefined,
-): void {
-  for (const { cache, requestedBytes, bytes, reason } of machine.board.memory.windows) {
+export function noteWindows(board: Board, onNotice: ((text: string) => void) | undefined): void {
+  for (const { cache, requestedBytes, bytes, reason } of board.memory.windows) {
     if (bytes === requestedBytes) continue
     const why =
       reason === 'address-space-limit' ? 'RLIMIT_AS leaves no room' : 'this machine refuses more'

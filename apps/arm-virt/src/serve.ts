@@ -74,7 +74,7 @@ export async function serve(options: ServeOptions = {}): Promise<ServeReport> {
     const { misbehaviour } = options
     const held = misbehaviour === undefined ? undefined : new HeldDisk(disk)
     const machine = DiskMachine.open(machineOptions(options, [held ?? disk]))
-    noteWindows(machine, options.onNotice)
+    noteWindows(machine.board, options.onNotice)
     let driver: BlockDriver
     let job: { readonly read: ReadResult; readonly milliseconds: number }
     let end: MachineEnd

@@ -15,6 +15,7 @@ const READ = 0x20
 const POINTER = 0x10
 const DOWN = 0x40
 const READY = 1
+const IN_PROCESS = 2
 const RESPONSE_READY = 3
 
 /** Registers at 0x2000000, RAM at 0x40000000, and the hypervisor's side of a page, by hand. */
@@ -86,6 +87,7 @@ class Machine {
       readonly count?: number
       readonly bits?: number
       readonly type?: number
+      readonly state?: number
     },
     virtualCpu: number = 0,
   ): bigint {
@@ -96,7 +98,7 @@ class Machine {
     this.view.setUint32(at + 16, count, true)
     this.view.setUint32(at + 20, size, true)
     this.view.setUint8(at + 31, request.type ?? IOREQ_TYPE_COPY)
-    this.view.setUint8(at + 30, READY | bits)
+    this.view.setUint8(at + 30, (request.state ?? READY) | bits)
     this.signal(virtualCpu)
     return this.view.getBigUint64(at + 8, true)
   }
@@ -119,6 +121,18 @@ describe('the ioreq dispatcher', () => {
     const machine = new Machine()
     machine.dispatcher.close()
     expect(machine.log).toEqual(['enable', 'close channel 0', 'close channel 1', 'close server'])
+  })
+
+  it('answers what a device model before it took and left in process, at the first event alone', () => {
+    const machine = new Machine()
+    machine.registers[4] = 0x77
+    const left = { address: BASE + 4n, size: 1, bits: READ, state: IN_PROCESS }
+    expect(machine.request(left)).toBe(0x77n)
+    expect(machine.state()).toBe(RESPONSE_READY)
+    expect(machine.log).toEqual(['enable', 'notify 0'])
+    machine.request(left)
+    expect(machine.state()).toBe(IN_PROCESS)
+    expect(machine.request(left, 1)).toBe(0x77n)
   })
 
   it('answers reads of 1, 2, 4 and 8 bytes', () => {

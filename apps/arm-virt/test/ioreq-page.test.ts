@@ -44,6 +44,16 @@ describe('a page of request slots', () => {
     expect(view.getUint8(30)).toBe(state)
   })
 
+  it('takes one that is in process again when it is told to', () => {
+    const view = new DataView(new ArrayBuffer(4096))
+    slotOf(view, 0, IN_PROCESS, IOREQ_TYPE_COPY)
+    const page = new IoreqPage(view)
+    expect(page.take(0, true)?.type).toBe(IOREQ_TYPE_COPY)
+    expect(view.getUint8(30)).toBe(IN_PROCESS)
+    slotOf(view, 0, RESPONSE_READY, IOREQ_TYPE_COPY)
+    expect(page.take(0, true)).toBeUndefined()
+  })
+
   it('takes a request once', () => {
     const view = new DataView(new ArrayBuffer(4096))
     slotOf(view, 0, READY, IOREQ_TYPE_INVALIDATE)

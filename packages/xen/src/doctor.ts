@@ -6,7 +6,12 @@ import {
   requireSupportedPlatform,
   UNLIMITED,
 } from '@xmc/hostmem'
-import { MODULES, remedyFor } from './internal/reasons.ts'
+import { Device } from './internal/device.ts'
+import { probeDeviceModels } from './internal/dm-op.ts'
+import { PRIVCMD_PATH } from './internal/privcmd.ts'
+import { MODULES, NO_IOREQ_SERVERS, remedyFor } from './internal/reasons.ts'
+import { Scratch } from './internal/scratch.ts'
+import { systemCalls } from './internal/system-calls.ts'
 
 /** What a check is about. */
 export type DoctorSubject =
@@ -46,6 +51,11 @@ export interface DoctorOptions {
   readonly root?: string | undefined
   /** Loads a shared library by its soname, and throws where there is none. Default: through koffi. */
   readonly loadLibrary?: ((soname: string) => void) | undefined
+  /**
+   * Asks Xen whether it has operations for device models: the positive errno for a domain that does not exist, or
+   * undefined where Xen cannot be asked. Default: through privcmd.
+   */
+  readonly probeDeviceModels?: (() => number | undefined) | undefined
   /** Default: that of the process. */
   readonly effectiveUserId?: number | undefined
 }
@@ -62,6 +72,7 @@ export function doctor(options: DoctorOptions = {}): DoctorReport {
     controlDomainCheck(root),
     privilegeCheck(options.effectiveUserId ?? process.geteuid?.() ?? 0),
     ...DEVICES.flatMap((device) => deviceChecks(root, device)),
+    deviceModelCheck(options.probeDeviceModels ?? (() => probeThroughPrivcmd(root))),
     mapCountCheck(root),
     addressSpaceCheck(),
     gntallocLimitCheck(root),
@@ -101,7 +112,7 @@ const DEVICES: readonly DeviceDescription[] = [
   { path: '/dev/xen/gntalloc', use: 'sharing pages of this domain', required: false },
 ]
 
-/** Stable libraries of Xen: none is needed here, device models may want them. */
+/** Stable libraries of Xen: none is needed here, other device models may want them. */
 const LIBRARIES: readonly string[] = [
   'libxendevicemodel.so.1',
   'libxenforeignmemory.so.1',
@@ -195,6 +206,51 @@ function deviceChecks(root: string, { path, use, required }: DeviceDescription):
   if (loaded) return [missing, { ...module, status: 'ok', found: 'loaded', remedy: undefined }]
   const remedy = `modprobe ${name}, under Xen`
   return [missing, { ...module, status: 'note', found: 'not loaded', remedy }]
+}
+
+/** Whether the memory-mapped I/O of a guest can be served: what a disk of `arm-virt serve --xen` takes. */
+function deviceModelCheck(probe: () => number | undefined): DoctorCheck {
+  const check = { subject: 'hypervisor', name: 'device models', required: false } as const
+  const errno = probe()
+  const errnoName = errno === undefined ? undefined : nameOfErrno(errno)
+  switch (errnoName) {
+    case 'ESRCH':
+      return { ...check, status: 'ok', found: 'Xen has ioreq servers', remedy: undefined }
+    case 'ENOSYS':
+    case 'ENOTSUP':
+      return {
+        ...check,
+        status: 'note',
+        found: 'Xen has no ioreq servers',
+        remedy: NO_IOREQ_SERVERS,
+      }
+    case 'EPERM':
+      return {
+        ...check,
+        status: 'note',
+        found: 'this domain may not be a device model (EPERM)',
+        remedy: 'run in the control domain',
+      }
+    default:
+      return {
+        ...check,
+        status: 'note',
+        found: `unknown, Xen could not be asked${errnoName === undefined ? '' : ` (${errnoName})`}`,
+        remedy: undefined,
+      }
+  }
+}
+
+function probeThroughPrivcmd(root: string): number | undefined {
+  const path = `${root}${PRIVCMD_PATH}`
+  // A platform without the package's system calls, and a machine without the device, have checks of their own.
+  if (openErrno(path) !== undefined) return undefined
+  const device = new Device(systemCalls(), path)
+  try {
+    return probeDeviceModels(device, new Scratch(device.calls))
+  } finally {
+    device.close()
+  }
 }
 
 function mapCountCheck(root: string): DoctorCheck {

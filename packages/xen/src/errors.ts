@@ -50,6 +50,11 @@ export type XenOperation =
   | 'share pages'
   | 'unshare pages'
   | `event channel ${string}`
+  | 'domain information'
+  | 'maximum frame'
+  | 'virtual CPUs'
+  | 'interrupt level'
+  | `ioreq ${string}`
 
 /** `ERR_XMC_SYSTEM_CALL`: Xen, or the kernel's driver for it, refused a call. */
 export class XenCallError extends SystemCallError {

@@ -170,6 +170,11 @@ export class ForeignDevice {
     for (const mapping of covered) this.#mappings.remove(mapping)
   }
 
+  /** Pages that are mapped now, without holes. */
+  get mappedPages(): number {
+    return this.#mappings.all().reduce((sum, { mappedPages }) => sum + mappedPages, 0)
+  }
+
   /** Removes every mapping and refuses further calls. A second call does nothing. */
   close(): void {
     if (this.#device.isClosed) return

@@ -223,6 +223,12 @@ export class GrantDevice {
     return statuses
   }
 
+  /** Granted pages that are mapped now; each pins its reference. */
+  get mappedPages(): number {
+    const mappings = [...this.#placed.all(), ...this.#displaced]
+    return mappings.reduce((sum, { pageCount }) => sum + pageCount, 0)
+  }
+
   /**
    * Removes every mapping with its pins and refuses further calls. A second call does nothing. Calls
    * that are under way on another thread end first; theirs are not kept.

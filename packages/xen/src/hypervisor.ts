@@ -1,4 +1,6 @@
 import { ClosedError, InvalidArgumentError, messageOf } from '@xmc/core'
+import { DeviceModel } from './device-model.ts'
+import { Domains } from './domain-information.ts'
 import { EventChannels, type HandlerErrorListener } from './event-channels.ts'
 import { ForeignDevice } from './foreign-device.ts'
 import { GrantDevice } from './grant-device.ts'
@@ -111,6 +113,37 @@ export class Hypervisor {
     const pages = new SharedPages(this.#grantAllocator, options, forget)
     this.#open.add(pages)
     return pages
+  }
+
+  /**
+   * Becomes a device model of a guest: ioreq servers for its memory-mapped I/O, and its interrupts.
+   *
+   * @param domain the guest; whether there is one shows with the first call
+   * @throws XenUnavailableError `ERR_XMC_XEN_UNAVAILABLE`
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a number that is no domain id
+   * @throws ClosedError `ERR_XMC_CLOSED`
+   */
+  deviceModel(domain: number): DeviceModel {
+    this.#requireOpen(this.domain)
+    const forget = (model: { close(): void }): void => void this.#open.delete(model)
+    const { eventChannels, domain: own } = this
+    const model = new DeviceModel(this.#calls(), eventChannels, own, domain, forget)
+    this.#open.add(model)
+    return model
+  }
+
+  /**
+   * Opens what Xen knows of domains (`/dev/xen/privcmd`, `/dev/xen/hypercall`); the control domain may ask.
+   *
+   * @throws XenUnavailableError `ERR_XMC_XEN_UNAVAILABLE`
+   * @throws ClosedError `ERR_XMC_CLOSED`
+   */
+  domains(): Domains {
+    this.#requireOpen(this.domain)
+    const forget = (domains: { close(): void }): void => void this.#open.delete(domains)
+    const domains = new Domains(this.#calls(), forget)
+    this.#open.add(domains)
+    return domains
   }
 
   /**

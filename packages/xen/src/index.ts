@@ -1,4 +1,6 @@
+export type { DeviceModel } from './device-model.ts'
 export * from './doctor.ts'
+export type { DomainInformation, Domains } from './domain-information.ts'
 export * from './errors.ts'
 export type {
   EventChannels,
@@ -11,4 +13,5 @@ export type { GrantDevice } from './grant-device.ts'
 export type * from './grant-request.ts'
 export * from './hypervisor.ts'
 export * from './identifiers.ts'
+export type { IoreqServer } from './ioreq-server.ts'
 export type { SharedPages, SharePagesOptions } from './shared-pages.ts'

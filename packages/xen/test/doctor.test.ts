@@ -1,5 +1,5 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { doctor, formatDoctorReport } from '../src/index.ts'
@@ -30,13 +30,24 @@ afterEach(() => {
   rmSync(root, { recursive: true })
 })
 
-/** The report over a root with these files, for root, with Xen's libraries. */
-function reportOf(files: Readonly<Record<string, string>>, effectiveUserId = 0) {
+/** Puts files into the root, which it returns. */
+function writeFiles(files: Readonly<Record<string, string>>): string {
   for (const [path, content] of Object.entries(files)) {
     mkdirSync(dirname(join(root, path)), { recursive: true })
     writeFileSync(join(root, path), content)
   }
-  return doctor({ root, effectiveUserId, loadLibrary: () => {} })
+  return root
+}
+
+/** The report over a root with these files, for root, with Xen's libraries. */
+function reportOf(files: Readonly<Record<string, string>>, effectiveUserId = 0) {
+  writeFiles(files)
+  return doctor({
+    root,
+    effectiveUserId,
+    loadLibrary: () => {},
+    probeDeviceModels: () => constants.errno.ESRCH,
+  })
 }
 
 function without(...paths: readonly string[]): Readonly<Record<string, string>> {
@@ -63,6 +74,7 @@ describe('doctor', () => {
       ['module', 'xen-evtchn', 'ok', 'part of the kernel'],
       ['device', '/dev/xen/gntalloc', 'ok', 'can be opened, for sharing pages of this domain'],
       ['module', 'xen-gntalloc', 'ok', 'part of the kernel'],
+      ['hypervisor', 'device models', 'ok', 'Xen has ioreq servers'],
       ['limit', 'vm.max_map_count', 'ok', '65530 memory areas; a mapping takes up to two'],
       ['limit', 'gntalloc limit', 'ok', '1024 pages shared at a time by all programs'],
       ['library', 'libxendevicemodel.so.1', 'ok', 'there; not needed by this package'],
@@ -110,6 +122,30 @@ describe('doctor', () => {
       status: 'note',
       remedy: 'modprobe xen-gntalloc, under Xen',
     })
+  })
+
+  it.each([
+    [constants.errno.ENOSYS, 'Xen has no ioreq servers', 'CONFIG_IOREQ_SERVER'],
+    [constants.errno.EPERM, 'this domain may not be a device model (EPERM)', 'control domain'],
+    [constants.errno.ENOTTY, 'unknown, Xen could not be asked (ENOTTY)', 'nothing'],
+    [undefined, 'unknown, Xen could not be asked', 'nothing'],
+  ])(
+    'notes with errno %s of the probe that there can be no device model',
+    (errno, found, remedy) => {
+      const { usable, checks } = doctor({ root, probeDeviceModels: () => errno })
+      const check = checks.find(({ name }) => name === 'device models')
+      expect(check).toMatchObject({ status: 'note', required: false, found })
+      expect(check?.remedy ?? 'nothing').toContain(remedy)
+      expect(usable).toBe(false)
+    },
+  )
+
+  it('asks Xen through privcmd where that can be opened', () => {
+    const { checks } = doctor({ root: writeFiles(DOM0) })
+    // A plain file stands for the device here.
+    expect(checks.find(({ name }) => name === 'device models')?.found).toBe(
+      'unknown, Xen could not be asked (ENOTTY)',
+    )
   })
 
   it('does not take another hypervisor for Xen', () => {

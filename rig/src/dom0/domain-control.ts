@@ -47,3 +47,38 @@ export async function destroyDomain(domain: number): Promise<void> {
     close(handle)
   }
 }
+
+/** `__HYPERVISOR_sched_op` */
+const schedulerOperation = 29
+/** `SCHEDOP_remote_shutdown` */
+const remoteShutdown = 4
+
+/**
+ * Shuts a domain down from outside, as if it had done so itself.
+ *
+ * @param reason `SHUTDOWN_*` of Xen's public headers
+ * @throws Error when Xen refuses
+ */
+export function shutDownDomain(domain: number, reason: number): void {
+  const library = koffi.load('libxencall.so.1')
+  const open = library.func('void *xencall_open(void *logger, unsigned int flags)')
+  const close = library.func('int xencall_close(void *handle)')
+  const allocate = library.func('void *xencall_alloc_buffer(void *handle, size_t size)')
+  const free = library.func('void xencall_free_buffer(void *handle, void *buffer)')
+  const call = library.func(
+    'int xencall2(void *handle, unsigned int operation, uint64_t command, void *request)',
+  )
+  const handle: unknown = open(null, 0)
+  const buffer: unknown = allocate(handle, 8)
+  try {
+    const request = new DataView(koffi.view(buffer, 8))
+    request.setUint16(0, domain, true)
+    request.setUint32(4, reason, true)
+    if (call(handle, schedulerOperation, remoteShutdown, buffer) !== 0) {
+      throw new Error(`shutting domain ${domain} down failed: ${koffi.errno()}`)
+    }
+  } finally {
+    free(handle, buffer)
+    close(handle)
+  }
+}

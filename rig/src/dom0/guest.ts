@@ -1,7 +1,12 @@
 import koffi from 'koffi'
 import { MailboxClient, mailboxBytes } from '../guest/mailbox.ts'
 import { mailboxFrames } from '../guest/memory-layout.ts'
-import { type GuestRequest, isGranted } from '../guest/requests.ts'
+import {
+  type CommandOutcome,
+  type GuestRequest,
+  isCommandOutcome,
+  isGranted,
+} from '../guest/requests.ts'
 import { destroyDomain } from './domain-control.ts'
 
 /** Domain id of the guest that lives as long as dom0. */
@@ -93,6 +98,17 @@ export class Guest {
     await this.#ask({ do: 'write-frame', frame, offset, bytes: toHex(bytes) })
   }
 
+  /**
+   * Runs a command in the guest's shell.
+   *
+   * @param limitMilliseconds time that it may take; a minute by default
+   */
+  async run(command: string, limitMilliseconds: number = 60_000): Promise<CommandOutcome> {
+    const outcome = await this.#ask({ do: 'run', command }, limitMilliseconds)
+    if (!isCommandOutcome(outcome)) throw new TypeError(`not an answer: ${JSON.stringify(outcome)}`)
+    return outcome
+  }
+
   /** Lets the guest power itself off. Resolves when it has begun to. */
   async powerOff(): Promise<void> {
     await this.#ask({ do: 'power-off' })
@@ -104,9 +120,9 @@ export class Guest {
     await destroyDomain(this.domain)
   }
 
-  async #ask(request: GuestRequest): Promise<unknown> {
+  async #ask(request: GuestRequest, limit: number = answerLimit): Promise<unknown> {
     if (this.#destroyed) throw new Error(`domain ${this.domain} was destroyed`)
-    return this.#mailbox.call(request, answerLimit)
+    return this.#mailbox.call(request, limit)
   }
 }
 

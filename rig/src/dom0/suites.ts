@@ -5,6 +5,7 @@ import {
   grantCacheContract,
   grantTableContract,
 } from '@xmc/contract'
+import { board } from './board.ts'
 import { crashes } from './crashes.ts'
 import { differential } from './differential.ts'
 import { theDoctor } from './doctor.ts'
@@ -31,4 +32,5 @@ export const suites: readonly Suite[] = [
   differential,
   theDoctor,
   failures,
+  board,
 ]

@@ -1,3 +1,4 @@
+import { runCommand } from './command.ts'
 import { GrantedPages, openGranting } from './granted-pages.ts'
 import { copy, serveMailbox } from './mailbox.ts'
 import { mailboxFrames } from './memory-layout.ts'
@@ -44,6 +45,8 @@ function handle(request: GuestRequest): unknown {
       copy(bytes, reserved(request.frame, request.offset, bytes.length))
       return null
     }
+    case 'run':
+      return runCommand(request.command)
     case 'power-off':
       end.abort()
       return null

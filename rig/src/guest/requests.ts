@@ -37,6 +37,8 @@ export type GuestRequest =
       readonly offset: number
       readonly bytes: string
     }
+  /** Runs a command in the guest's shell. Answered with {@link CommandOutcome}. */
+  | { readonly do: 'run'; readonly command: string }
   /** Powers the guest off. Answered before it is. */
   | { readonly do: 'power-off' }
 
@@ -46,6 +48,19 @@ export interface Granted {
   readonly grant: number
   /** One reference for each page. */
   readonly references: readonly number[]
+}
+
+/** What became of a command. */
+export interface CommandOutcome {
+  /** Its exit code; 128 and the number of the signal when one ended it. */
+  readonly code: number
+  /** The end of what it wrote, at most 8,000 characters. */
+  readonly output: string
+}
+
+/** Whether an answer is that to a command. */
+export function isCommandOutcome(value: unknown): value is CommandOutcome {
+  return isRecord(value) && typeof value['code'] === 'number' && typeof value['output'] === 'string'
 }
 
 /** Whether a value that came out of a mailbox is a request. */
@@ -78,6 +93,7 @@ const shapes = new Map<string, Readonly<Record<string, string>>>([
   ['write-granted', { ...granted, bytes: 'string' }],
   ['read-frame', { ...framed, length: 'number' }],
   ['write-frame', { ...framed, bytes: 'string' }],
+  ['run', { command: 'string' }],
   ['power-off', {}],
 ])
 

@@ -7,6 +7,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { cacheFolder } from './artefacts/artefact-cache.ts'
 import { InterruptedError, RigError } from './errors.ts'
 import { type BootName, bootNames } from './machine/boot.ts'
+import type { DiskAddressing } from './machine/virtio-devices.ts'
 import { possibleMachines, runInParts } from './parts.ts'
 import { Progress } from './progress.ts'
 import { caseLine, exitCodeOf, type RunResults, runResults, summaryLine } from './results.ts'
@@ -36,6 +37,7 @@ interface Options {
   readonly guests?: number
   readonly machines?: number
   readonly boot: BootName
+  readonly disks?: DiskAddressing
   readonly limit: number
   readonly json?: true
   readonly results?: string
@@ -73,6 +75,12 @@ export async function runCommandLine(
       )
         .choices(bootNames)
         .default('debian'),
+    )
+    .addOption(
+      new Option(
+        '--disks <addressing>',
+        'give each guest the transports of two disks, which dom0 can serve; takes --boot device-model',
+      ).choices(['grants', 'foreign']),
     )
     .option('--guests <count>', 'guests to start: 3 for the suites, 1 with --run', guests)
     .option(
@@ -130,6 +138,7 @@ async function run(
         parameters: names,
         guests: options.guests ?? (options.run === undefined ? 3 : 1),
         boot: options.boot,
+        disks: options.disks,
         limitSeconds: options.limit,
         cacheFolder: cacheFolder(environment.variables),
         signal: environment.signal,

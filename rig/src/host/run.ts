@@ -15,6 +15,7 @@ import { systemLayer } from './images/system-layer.ts'
 import { type BootName, prepareBoot } from './machine/boot.ts'
 import { runEmulator } from './machine/emulator.ts'
 import { prepareMachine } from './machine/machine.ts'
+import type { DiskAddressing } from './machine/virtio-devices.ts'
 import type { Progress } from './progress.ts'
 import { RunRecord } from './run-record.ts'
 
@@ -41,6 +42,8 @@ export interface RunOptions {
   readonly boot: BootName
   /** How many guests start with dom0. */
   readonly guests: number
+  /** How the guests' drivers hand memory to their two disks; without it guests have no transports for disks. */
+  readonly disks?: DiskAddressing | undefined
   readonly limitSeconds: number
   /** Where downloads and builds are kept. */
   readonly cacheFolder: string
@@ -111,6 +114,7 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
       guests: Array.from({ length: options.guests }, () => ({
         ...images,
         memoryKibibytes: guestKibibytes,
+        disks: options.disks,
         bootArguments: `console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1 mem=${linuxMebibytes}M`,
       })),
       xenLog: options.verbose ? 'info' : 'warning',

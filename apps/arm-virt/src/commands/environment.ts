@@ -1,4 +1,5 @@
 import type { DoctorReport } from '@xmc/xen'
+import type { Hypervisor } from '../hypervisor.ts'
 import type { DiskOpener } from '../job.ts'
 
 /** Where a command writes. */
@@ -17,6 +18,8 @@ export interface CommandEnvironment {
   readonly signal?: AbortSignal | undefined
   /** Opens disks; as files by default. */
   readonly openDisk?: DiskOpener | undefined
+  /** Attaches to a domain; through real Xen by default. */
+  readonly attach?: ((domain: number) => Hypervisor) | undefined
   /** Looks at what real Xen takes; at this machine by default. */
   readonly examine?: (() => DoctorReport) | undefined
 }

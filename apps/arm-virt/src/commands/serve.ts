@@ -1,14 +1,17 @@
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { MISBEHAVIOURS, type Misbehaviour } from '../guest/misbehaviour.ts'
 import { type ServeOptions, type ServeReport, serve } from '../serve.ts'
+import { type ServeDomainSummary, serveDomain } from '../serve-domain.ts'
 import type { CommandEnvironment } from './environment.ts'
 import { formatInteger, formatRate, formatSize, formatTable } from './formatting.ts'
 import { addJobOptions, type JobFlags, jobOptions } from './job-options.ts'
 import { openProgressBar } from './progress-bar.ts'
+import { integerParser } from './values.ts'
 
 /** What commander makes of the options of `serve`. */
 export interface ServeFlags extends JobFlags {
-  readonly disk?: string
+  /** Paths, in the order in which they were given. */
+  readonly disk?: readonly string[]
   readonly readOnly?: true
   readonly verify?: true
   readonly misbehave?: Misbehaviour
@@ -23,9 +26,18 @@ export function addServeCommand(program: Command, environment: CommandEnvironmen
       'Serves a disk to a simulated guest over virtio-blk. The guest reads all of it, with many requests ' +
         'in flight, and computes its SHA-256, which is compared with that of the file.',
     )
-  addServeOptions(command).action(async (flags: ServeFlags) => {
-    const report = await runServe(flags, environment)
+  addServeOptions(command)
+  addXenOptions(command).action(async (flags: ServeFlags & XenFlags) => {
     const { stdout } = environment
+    if (flags.xen === true) {
+      const summary = await runServeDomain(flags, environment)
+      stdout.write(flags.json === true ? `${JSON.stringify(summary)}\n` : describeDomain(summary))
+      return
+    }
+    if (flags.domain !== undefined) {
+      throw new InvalidArgumentError('--domain is for --xen: the simulated guest has no number.')
+    }
+    const report = await runServe(flags, environment)
     if (flags.json === true) stdout.write(`${JSON.stringify(report.summary)}\n`)
     else stdout.write(describe(report, flags))
   })
@@ -34,7 +46,7 @@ export function addServeCommand(program: Command, environment: CommandEnvironmen
 /** Adds the options of `serve`. */
 export function addServeOptions(command: Command): Command {
   command
-    .option('--disk <file>', 'the disk (default: the executable of Node itself, read-only)')
+    .option('--disk <file>', 'the disk (default: the executable of Node itself, read-only)', add)
     .option('--read-only', 'let the guest only read it; any size will do then')
     .option('--verify', 'compare each block that the guest gets with the file')
   addJobOptions(command)
@@ -43,6 +55,81 @@ export function addServeOptions(command: Command): Command {
       ...MISBEHAVIOURS,
     ]),
   )
+}
+
+/** What commander makes of the options for real Xen. */
+interface XenFlags {
+  readonly xen?: true
+  readonly domain?: number
+}
+
+function addXenOptions(command: Command): Command {
+  return command
+    .summary('serve a disk to a simulated guest, which reads all of it, or to a domain of Xen')
+    .addOption(
+      new Option(
+        '--xen',
+        'serve a domain of the Xen that this machine runs on, until it ends; --disk again for each further disk',
+      ).conflicts(['verify', 'misbehave', 'memory', 'blockSize', 'inFlight']),
+    )
+    .addOption(
+      new Option('--domain <id>', 'with --xen: which domain, as in "xl list"').argParser(
+        integerParser(1, 32_751),
+      ),
+    )
+}
+
+async function runServeDomain(
+  flags: ServeFlags & XenFlags,
+  environment: CommandEnvironment,
+): Promise<ServeDomainSummary> {
+  const { domain, disk: disks = [] } = flags
+  if (domain === undefined) throw new InvalidArgumentError('--xen needs --domain <id>.')
+  if (disks.length === 0) throw new InvalidArgumentError('--xen needs --disk <file>.')
+  const { addressing, queueSize, signal, openDisk, onNotice } = jobOptions(flags, environment)
+  const { readOnly } = flags
+  const { attach } = environment
+  return await serveDomain({
+    domain,
+    disks,
+    readOnly,
+    addressing,
+    queueSize,
+    signal,
+    openDisk,
+    onNotice,
+    attach,
+  })
+}
+
+function describeDomain(summary: ServeDomainSummary): string {
+  const { domain, end, ram, virtualCpus, disks, seconds, board, usage } = summary
+  const memory = ram.map(({ address, bytes }) => `${formatSize(bytes)} at ${address}`).join(', ')
+  const cache = { hits: 0, misses: 0 }
+  for (const { hits, misses } of [board.foreign, board.grants]) {
+    cache.hits += hits
+    cache.misses += misses
+  }
+  return formatTable([
+    ['domain', `${domain}, ${virtualCpus} virtual CPUs, ${memory}`],
+    ...disks.map(({ path, readOnly, requests }, slot): [string, string] => [
+      `disk ${slot}`,
+      `${path}, ${readOnly ? 'read-only' : 'read-write'}, ${formatInteger(requests)} requests`,
+    ]),
+    ['ended', `${end}, after ${seconds.toFixed(1)} s`],
+    ['cache', `${formatInteger(cache.hits)} hits, ${formatInteger(cache.misses)} misses`],
+    ['hypervisor', `${formatInteger(usage.memoryCalls)} calls`],
+    ['left', `${usage.mappedPages} pages mapped, ${usage.pinnedGrants} grants pinned`],
+  ])
+}
+
+function add(path: string, paths: readonly string[] = []): readonly string[] {
+  return [...paths, path]
+}
+
+function onlyDisk({ disk = [] }: ServeFlags): string | undefined {
+  if (disk.length <= 1) return disk[0]
+  throw new InvalidArgumentError('The simulated guest reads one disk: give --disk once.')
 }
 
 /** Serves, with a progress bar. */
@@ -54,7 +141,7 @@ export async function runServe(
   try {
     const options: ServeOptions = {
       ...jobOptions(flags, environment),
-      disk: flags.disk,
+      disk: onlyDisk(flags),
       readOnly: flags.readOnly,
       verify: flags.verify,
       misbehaviour: flags.misbehave,

@@ -28,8 +28,13 @@ export const MODULES: ReadonlyMap<string, string> = new Map([
   ['/dev/xen/gntdev', 'xen-gntdev'],
   ['/dev/xen/gntalloc', 'xen-gntalloc'],
   ['/dev/xen/privcmd', 'xen-privcmd'],
+  ['/dev/xen/hypercall', 'xen-privcmd'],
   ['/dev/xen/evtchn', 'xen-evtchn'],
 ])
+
+/** What a Xen as distributions build it for Arm lacks. */
+export const NO_IOREQ_SERVERS =
+  'this Xen has no ioreq servers: build it with CONFIG_IOREQ_SERVER (on Arm with CONFIG_EXPERT)'
 
 /** Seen on Xen 4.17 with Linux 6.1 and 6.12, or said by the drivers' sources. */
 const REASONS: Readonly<Record<string, readonly string[]>> = {
@@ -87,6 +92,25 @@ const REASONS: Readonly<Record<string, readonly string[]>> = {
   ],
   'event channel bind interdomain ENOSPC': ['this domain has no free port: close some'],
   'event channel allocate unbound ENOSPC': ['this domain has no free port: close some'],
+  'interrupt level EINVAL': [
+    'the guest has no shared peripheral interrupt of this number',
+    'Xen gave the line to the guest for a device of the machine, or for its console',
+  ],
+  'ioreq server create ENOSPC': [
+    'the guest has 8 ioreq servers already: device models that were killed leave theirs behind, adopt them',
+  ],
+  'ioreq server create EINVAL': ['the domain is no guest that can have a device model'],
+  'ioreq range map EEXIST': ['the server has a part of the range already'],
+  'ioreq range map ENOMEM': ['the server has 256 ranges already'],
+  'ioreq range unmap ENOENT': ['the server does not have all of the range', 'the server is gone'],
+  'ioreq event channel EINVAL': ['the guest has no such virtual CPU'],
+  'ioreq page map ENOTSUP': [NO_IOREQ_SERVERS],
+  'domain information EACCES': [
+    'this Xen has a version of the domain control interface that is not known here',
+  ],
+  '* ENOSYS': [NO_IOREQ_SERVERS],
+  '* ESRCH': ['no domain has this id, or it is gone'],
+  '* ENOENT': ['the ioreq server is gone: closed, or destroyed with its guest'],
   '* ENOTTY': ['the device was closed to this process, as after xentoolcore_restrict_all'],
   '* EPERM': ['this domain is not privileged enough'],
 }

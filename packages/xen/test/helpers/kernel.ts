@@ -71,6 +71,13 @@ export class Kernel implements SystemCalls {
     return [...this.#devices.values()].filter(({ open }) => open).map(({ path }) => path)
   }
 
+  /** What stands for the device that was opened last under a path. */
+  fileOf(path: string): MemoryFile {
+    const file = [...this.#devices.values()].findLast((device) => device.path === path)?.file
+    if (file === undefined) throw new Error(`${path} was never opened`)
+    return file
+  }
+
   open(path: string): number {
     const errno = this.refusedPaths.get(path)
     if (errno !== undefined) return -errno

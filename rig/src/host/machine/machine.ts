@@ -2,6 +2,7 @@ import { stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { runTool } from '../tool.ts'
 import { type BootDescription, type BootModule, bootSource, type GuestBoot } from './device-tree.ts'
+import { type DiskAddressing, virtioDevices } from './virtio-devices.ts'
 
 /** Files a domain boots from. */
 interface DomainImages {
@@ -14,6 +15,8 @@ interface DomainImages {
 interface GuestConfiguration extends DomainImages {
   readonly bootArguments: string
   readonly memoryKibibytes: number
+  /** Two virtio-mmio transports, for disks that dom0 serves; none by default. */
+  readonly disks?: DiskAddressing | undefined
 }
 
 /** A machine with Xen to boot. */
@@ -26,6 +29,9 @@ export interface MachineConfiguration {
   /** What Xen writes to its console, as its option `loglvl` has it: `warning`, `info`, `all`, … */
   readonly xenLog: string
 }
+
+/** Transports of a guest that has disks. */
+const diskCount = 2
 
 /** RAM of the machine starts here. */
 const ramBase = 0x4000_0000
@@ -78,12 +84,15 @@ export async function prepareMachine(
       bootArguments: 'console=hvc0 rdinit=/init-dom0 loglevel=4 panic=1 clk_ignore_unused',
     },
     guests: await inOrder(configuration.guests, async (guest): Promise<GuestBoot> => {
-      const { bootArguments, memoryKibibytes } = guest
+      const { bootArguments, memoryKibibytes, disks } = guest
       return {
         kernel: await memory.load([guest.kernel]),
         initramfs: await memory.load(guest.initramfs),
         bootArguments,
         memoryKibibytes,
+        ...(disks !== undefined && {
+          devices: await memory.load([await compileDevices(folder, disks)]),
+        }),
       }
     }),
   }
@@ -137,6 +146,14 @@ async function compileDeviceTree(
   await runTool('qemu-system-aarch64', [...machine, '-machine', `dumpdtb=${ofMachine}`])
   const decompiled = await runTool('dtc', ['-q', '-I', 'dtb', '-O', 'dts', ofMachine])
   await writeFile(source, `${decompiled}\n${addition}\n`)
+  await runTool('dtc', ['-q', '-I', 'dts', '-O', 'dtb', '-o', compiled, source])
+  return compiled
+}
+
+async function compileDevices(folder: string, disks: DiskAddressing): Promise<string> {
+  const source = join(folder, 'devices.dts')
+  const compiled = join(folder, 'devices.dtb')
+  await writeFile(source, virtioDevices(diskCount, disks))
   await runTool('dtc', ['-q', '-I', 'dts', '-O', 'dtb', '-o', compiled, source])
   return compiled
 }

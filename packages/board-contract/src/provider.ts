@@ -1,8 +1,8 @@
+import type { DomainEnd, Hypervisor } from '@xmc/arm-virt'
 import type { Awaitable, ContractProvider, Unavailable } from '@xmc/contract'
-import type { DomainEnd, Hypervisor } from '../../src/hypervisor.ts'
 
 /** An access of a virtual CPU to memory-mapped I/O. */
-interface GuestAccess {
+export interface GuestAccess {
   readonly address: bigint
   readonly size: 1 | 2 | 4 | 8
   readonly write: boolean
@@ -16,26 +16,36 @@ interface GuestAccess {
 export interface GuestControl {
   /** Resolves with the value read, or 0, when the device model has answered. */
   access(access: GuestAccess): Promise<bigint>
-  /** Whether an interrupt line is high, as the guest sees it. */
-  interruptLevel(line: number): Awaitable<boolean>
-  /** Stores a byte in the guest's RAM. */
+  /** Stores a byte in the spare memory of the guest. */
   store(address: bigint, value: number): Awaitable<void>
-  /** Grants the frame that an address lies in, for reading and writing; returns the reference. */
-  grant(address: bigint): Awaitable<number>
+  /** Grants a page for reading and writing, with `value` at `offset`; returns the reference. */
+  grant(offset: number, value: number): Awaitable<number>
+}
+
+/** Interrupt lines, as the guest sees them. */
+export interface InterruptControl {
+  /** Whether a line is high. */
+  interruptLevel(line: number): Awaitable<boolean>
 }
 
 /** Controls that not every provider has. */
-interface HypervisorCapabilities {
+export interface HypervisorCapabilities {
   /** The guest does as it is told. */
   readonly guest: GuestControl | Unavailable
+  /** The guest has two virtual CPUs that make accesses at the same time. */
+  readonly processors: object | Unavailable
+  /** Levels of interrupt lines can be seen in the guest. */
+  readonly interrupts: InterruptControl | Unavailable
   /** The guest gives memory back to the hypervisor. */
-  readonly ballooning: { giveUp(address: bigint): Awaitable<void> } | Unavailable
+  readonly ballooning: { giveUp(): Awaitable<void> } | Unavailable
   /** The guest can be ended. */
   readonly ending: { end(how: DomainEnd): Awaitable<void> } | Unavailable
 }
 
-/** A hypervisor port under test, with a guest of at least 16 MiB of RAM and two virtual CPUs. */
+/** A hypervisor port under test, with a guest of at least 16 MiB of RAM. */
 export interface HypervisorProvider extends ContractProvider {
   readonly hypervisor: Hypervisor
+  /** Guest address of 8 pages of RAM that nobody uses. */
+  readonly spare: bigint
   readonly capabilities: HypervisorCapabilities
 }

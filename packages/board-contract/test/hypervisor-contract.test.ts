@@ -1,7 +1,7 @@
 import { notApplicable } from '@xmc/contract'
 import { describe, expect, it } from 'vitest'
-import { hypervisorContract } from './contract/hypervisor-contract.ts'
-import { simulatedHypervisor } from './contract/simulated-provider.ts'
+import { hypervisorContract } from '../src/index.ts'
+import { simulatedHypervisor } from './simulated-provider.ts'
 
 describe('the simulator meets the contract of Hypervisor', () => {
   it('offers what every one of its 24 cases needs', async () => {

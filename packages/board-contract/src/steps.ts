@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
+import { type EventChannel, type IoRequest, IoreqPage, type IoreqServer } from '@xmc/arm-virt'
 import { available, type ContractCase } from '@xmc/contract'
-import type { EventChannel, IoreqServer } from '../../src/hypervisor.ts'
-import { type IoRequest, IoreqPage } from '../../src/ioreq-page.ts'
 import type { GuestControl, HypervisorProvider } from './provider.ts'
 
 /** A case of the contract of `Hypervisor`. */
@@ -13,6 +12,10 @@ export const BASE = 0x0200_0000n
 
 /** Turns of the event loop that may pass before something has happened. */
 const TURNS = 1000
+
+/** And then waits of some milliseconds each. */
+const WAITS = 1000
+const WAIT_MILLISECONDS = 10
 
 /** A device model as small as can be: it keeps every request, and answers reads with one value. */
 export class Recorder {
@@ -64,20 +67,17 @@ export function guestOf(provider: HypervisorProvider): GuestControl {
   return available(provider.capabilities.guest)
 }
 
-/** First guest address of RAM. */
-export function ramOf({ hypervisor }: HypervisorProvider): bigint {
-  const [bank] = hypervisor.ram
-  assert(bank !== undefined, 'the guest has RAM')
-  return bank.address
-}
-
-/** Waits until `done` is true. */
+/** Waits until `done` is true: turns of the event loop first, then, for what another domain does, time. */
 export async function until(what: string, done: () => boolean): Promise<void> {
   for (let turn = 0; turn < TURNS; turn++) {
     if (done()) return
     await setImmediate()
   }
-  assert.fail(`${what} did not happen within ${TURNS} turns of the event loop`)
+  for (let wait = 0; wait < WAITS; wait++) {
+    if (done()) return
+    await setTimeout(WAIT_MILLISECONDS)
+  }
+  assert.fail(`${what} did not happen within ${(WAITS * WAIT_MILLISECONDS) / 1000} s`)
 }
 
 /** Lets whatever is due happen. */

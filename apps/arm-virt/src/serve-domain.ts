@@ -1,0 +1,165 @@
+import { MAX_GRANT_FRAMES } from '@xmc/memory-region'
+import { BlockDevice } from '@xmc/virtio'
+import { Board, type BoardStatistics } from './board.ts'
+import type { Addressing } from './configuration.ts'
+import { InterruptedError, LeftoversError } from './errors.ts'
+import type { DomainEnd, Hypervisor, HypervisorUsage } from './hypervisor.ts'
+import { type DiskOpener, noteWindows, type OpenDisk, openFileDisk } from './job.ts'
+import { XenHypervisor } from './providers/xen-hypervisor.ts'
+
+/** Which domain is to be served, with what. */
+export interface ServeDomainOptions {
+  /** The domain, 1 to 32,751. */
+  readonly domain: number
+  /** Images, one for each transport, in the order of the slots; 1 to 11. */
+  readonly disks: readonly string[]
+  /** Whether the guest may only read them; false by default. */
+  readonly readOnly?: boolean | undefined
+  /** How the guest addresses memory; `grants` by default. */
+  readonly addressing?: Addressing | undefined
+  /** Elements of a disk's queue, a power of 2 from 4 to 32,768; 256 by default. */
+  readonly queueSize?: number | undefined
+  /** Ends the serving, which is no error. */
+  readonly signal?: AbortSignal | undefined
+  /** Opens disks; as files by default. */
+  readonly openDisk?: DiskOpener | undefined
+  /** Is told what the user may want to know: that the guest can come, what went wrong. */
+  readonly onNotice?: ((text: string) => void) | undefined
+  /** Attaches to the domain; through real Xen by default. It is closed at the end. */
+  readonly attach?: ((domain: number) => Hypervisor) | undefined
+}
+
+/** Why the serving ended: how the guest did, or by which signal it was told to. */
+export type ServingEnd = DomainEnd | NodeJS.Signals | 'aborted'
+
+/** What was served, and what it cost. */
+export interface ServeDomainSummary {
+  readonly domain: number
+  readonly end: ServingEnd
+  /** RAM of the guest that was found. */
+  readonly ram: readonly { readonly address: string; readonly bytes: number }[]
+  readonly virtualCpus: number
+  readonly disks: readonly {
+    readonly path: string
+    readonly readOnly: boolean
+    /** Requests that were answered, of any kind. */
+    readonly requests: number
+  }[]
+  /** Seconds from the first moment that the guest could come, to the end. */
+  readonly seconds: number
+  /** The board's counts at the end. */
+  readonly board: BoardStatistics
+  /** What is still in use of the guest, which is nothing, and the calls that mapped, unmapped or copied its memory. */
+  readonly usage: HypervisorUsage
+}
+
+/**
+ * Serves disks to a domain of real Xen, as its device model, until the domain ends or the signal aborts. Then everything
+ * is unmapped, unbound and closed.
+ *
+ * @throws DomainUnavailableError `ERR_XMC_DOMAIN_UNAVAILABLE`, XenUnavailableError `ERR_XMC_XEN_UNAVAILABLE`, SystemCallError
+ * `ERR_XMC_SYSTEM_CALL` (`ENOSYS` for a Xen without ioreq servers): it cannot be served
+ * @throws DiskError `ERR_XMC_DISK`, TooManyDevicesError `ERR_XMC_TOO_MANY_DEVICES`, InvalidArgumentError `ERR_XMC_ARGUMENT`
+ * @throws LeftoversError `ERR_XMC_LEFTOVERS` when something of the guest was still mapped or bound at the end
+ */
+export async function serveDomain(options: ServeDomainOptions): Promise<ServeDomainSummary> {
+  const { domain, openDisk = openFileDisk, readOnly = false } = options
+  const disks: OpenDisk[] = []
+  try {
+    for (const path of options.disks) disks.push(await openDisk(path, { readOnly }))
+    const attach = options.attach ?? attachToXen(options.onNotice)
+    const hypervisor = attach(domain)
+    try {
+      return await serveWith(hypervisor, disks, options)
+    } finally {
+      hypervisor.close()
+    }
+  } finally {
+    for (const disk of disks) await disk.close()
+  }
+}
+
+async function serveWith(
+  hypervisor: Hypervisor,
+  disks: readonly OpenDisk[],
+  options: ServeDomainOptions,
+): Promise<ServeDomainSummary> {
+  const { addressing = 'grants', queueSize = 256, onNotice, readOnly = false } = options
+  const { domain, virtualCpus } = hypervisor
+  const devices = disks.map(
+    (disk) => new BlockDevice({ disk, queueSize, onError: ({ message }) => onNotice?.(message) }),
+  )
+  const board = Board.open(hypervisor, {
+    devices,
+    addressing,
+    // The hypervisor refuses references that the guest does not have.
+    grantFrames: MAX_GRANT_FRAMES,
+    onFault: ({ slot, error }) =>
+      onNotice?.(`${slot === undefined ? 'board' : `slot ${slot}`}: ${error.message}`),
+  })
+  const started = performance.now()
+  let end: ServingEnd
+  try {
+    noteWindows(board, onNotice)
+    const count = disks.length === 1 ? '1 disk' : `${disks.length} disks`
+    onNotice?.(`serving ${count} to domain ${domain}, ${addressing}`)
+    end = await endOfServing(hypervisor, options.signal)
+  } finally {
+    await board.close()
+  }
+  const leftovers = hypervisor.leftovers()
+  if (leftovers.length > 0) throw new LeftoversError(leftovers)
+  return {
+    domain,
+    end,
+    ram: hypervisor.ram.map(({ address, size }) => ({
+      address: `0x${address.toString(16)}`,
+      bytes: Number(size),
+    })),
+    virtualCpus,
+    disks: devices.map(({ statistics }, slot) => ({
+      path: options.disks[slot] ?? '',
+      readOnly,
+      requests: statistics.requests,
+    })),
+    seconds: (performance.now() - started) / 1000,
+    board: board.statistics,
+    usage: hypervisor.usage,
+  }
+}
+
+function endOfServing(
+  hypervisor: Hypervisor,
+  signal: AbortSignal | undefined,
+): Promise<ServingEnd> {
+  return new Promise((resolve) => {
+    const finish = (end: ServingEnd): void => {
+      unsubscribe()
+      signal?.removeEventListener('abort', onAbort)
+      resolve(end)
+    }
+    const onAbort = (): void => {
+      const reason: unknown = signal?.reason
+      finish(reason instanceof InterruptedError ? reason.signal : 'aborted')
+    }
+    const unsubscribe = hypervisor.onEnd(finish)
+    if (signal?.aborted === true) onAbort()
+    else signal?.addEventListener('abort', onAbort)
+  })
+}
+
+function attachToXen(
+  onNotice: ((text: string) => void) | undefined,
+): (domain: number) => Hypervisor {
+  return (domain) => {
+    const hypervisor = XenHypervisor.attach(domain, {
+      onError: (error) => onNotice?.(error instanceof Error ? error.message : String(error)),
+    })
+    if (hypervisor.adopts) {
+      onNotice?.(
+        `took over the ioreq server of a process that was killed: have the guest's driver bind its disk again`,
+      )
+    }
+    return hypervisor
+  }
+}

@@ -1,0 +1,122 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import {
+  InterruptedError,
+  type ServeDomainOptions,
+  SimulatedGuest,
+  SimulatedHypervisor,
+  serveDomain,
+} from '../src/index.ts'
+import { runCommand } from './helpers/command.ts'
+
+let folder = ''
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'xmc-serve-domain-'))
+})
+
+afterEach(() => {
+  rmSync(folder, { recursive: true })
+})
+
+/** An image of 64 KiB whose bytes are all one value. */
+function image(name: string, value: number): string {
+  const path = join(folder, name)
+  writeFileSync(path, new Uint8Array(65_536).fill(value))
+  return path
+}
+
+/** Serves a simulated domain, and gives what a test does with it. */
+function served(options: Omit<ServeDomainOptions, 'domain'>) {
+  const hypervisor = SimulatedHypervisor.create({ memoryBytes: 32 * 2 ** 20 })
+  const notices: string[] = []
+  const summary = serveDomain({
+    domain: hypervisor.domain,
+    attach: () => hypervisor,
+    onNotice: (text) => void notices.push(text),
+    ...options,
+  })
+  const ready = async (): Promise<void> => {
+    while (!notices.some((text) => text.startsWith('serving'))) await setImmediate()
+  }
+  return { hypervisor, notices, summary, ready }
+}
+
+describe('serveDomain', () => {
+  it.each(['grants', 'foreign'] as const)(
+    'serves two disks, one in each slot, until the guest shuts down: %s',
+    async (addressing) => {
+      const disks = [image('a', 0xaa), image('b', 0xbb)]
+      const { hypervisor, notices, summary, ready } = served({ disks, addressing })
+      await ready()
+      const guest = new SimulatedGuest(hypervisor, { addressing })
+      for (const [slot, value] of [0xaa, 0xbb].entries()) {
+        const driver = guest.blockDriver(slot, { queueSize: 16 })
+        await driver.start()
+        expect(await driver.readBytes(7, 512)).toEqual(new Uint8Array(512).fill(value))
+        await driver.close()
+      }
+      hypervisor.guest.shutdown()
+      const { end, usage, ram, virtualCpus, disks: counted } = await summary
+      expect(end).toBe('shutdown')
+      expect(usage).toMatchObject({ mappedPages: 0, pinnedGrants: 0 })
+      expect(ram).toEqual([{ address: '0x40000000', bytes: 32 * 2 ** 20 }])
+      expect(virtualCpus).toBe(1)
+      expect(counted.map(({ path }) => path)).toEqual(disks)
+      for (const { requests } of counted) expect(requests).toBeGreaterThanOrEqual(1)
+      expect(notices).toContain(`serving 2 disks to domain ${hypervisor.domain}, ${addressing}`)
+    },
+  )
+
+  it.each(['crash', 'destroy'] as const)('ends when the guest does: %s', async (how) => {
+    const { hypervisor, summary, ready } = served({ disks: [image('a', 1)] })
+    await ready()
+    hypervisor.guest[how]()
+    expect((await summary).end).toBe(how === 'crash' ? 'crashed' : 'destroyed')
+  })
+
+  it('ends by a signal, and has let everything go', async () => {
+    const interruption = new AbortController()
+    const { hypervisor, summary, ready } = served({
+      disks: [image('a', 1)],
+      signal: interruption.signal,
+    })
+    await ready()
+    interruption.abort(new InterruptedError('SIGTERM'))
+    const { end, usage } = await summary
+    expect(end).toBe('SIGTERM')
+    expect(usage.mappedPages).toBe(0)
+    expect(hypervisor.leftovers()).toEqual([])
+  })
+
+  it('closes the hypervisor when a board cannot be made', async () => {
+    const disks = Array.from({ length: 12 }, (_, index) => image(`${index}`, index))
+    const { hypervisor, summary } = served({ disks })
+    await expect(summary).rejects.toMatchObject({ code: 'ERR_XMC_TOO_MANY_DEVICES' })
+    expect(() => hypervisor.createIoreqServer()).toThrow('domain')
+  })
+
+  it('does not attach when a disk cannot be opened', async () => {
+    const { hypervisor, summary } = served({ disks: [join(folder, 'none')] })
+    await expect(summary).rejects.toMatchObject({ code: 'ERR_XMC_DISK' })
+    hypervisor.close()
+  })
+})
+
+describe('arm-virt serve --xen', () => {
+  it.each([
+    [['--xen', '--disk', 'a'], '--xen needs --domain'],
+    [['--xen', '--domain', '1'], '--xen needs --disk'],
+    [['--xen', '--domain', '0', '--disk', 'a'], 'Give an integer from 1 to 32751'],
+    [['--xen', '--domain', '1', '--disk', 'a', '--verify'], 'cannot be used with'],
+    [['--domain', '1'], '--domain is for --xen'],
+    [['--disk', 'a', '--disk', 'b'], 'reads one disk'],
+  ])('refuses %j', async (parameters, message) => {
+    const { code, stderr } = await runCommand(['serve', ...parameters])
+    expect(stderr).toContain(message)
+    expect(code).toBe(2)
+  })
+})

@@ -1,0 +1,3 @@
+export { hypervisorContract } from './hypervisor-contract.ts'
+export * from './provider.ts'
+export type { HypervisorCase } from './steps.ts'

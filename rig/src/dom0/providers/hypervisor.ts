@@ -1,0 +1,106 @@
+import { type DomainEnd, XenHypervisor } from '@xmc/arm-virt'
+import type { GuestControl, HypervisorCase, HypervisorProvider } from '@xmc/board-contract'
+import type { Unavailable } from '@xmc/contract'
+import { domainId, Hypervisor } from '@xmc/xen'
+import { reservedFrames } from '../../guest/memory-layout.ts'
+import { shutDownDomain } from '../domain-control.ts'
+import { Guest, guestDomain } from '../guest.ts'
+
+/** Guests that a case may end, one each; those that other suites leave alone come first. */
+const mortals = [4, 5, 6, 2, 3]
+
+/** What a shell gives for a command that SIGBUS ended: nobody answers for the address that it touched. */
+const nobodyAnswers = 128 + 7
+
+/** `SHUTDOWN_crash` */
+const crashed = 3
+
+/** Real Xen, attached to a guest of the rig as its device model. */
+export async function guestHypervisor(
+  contractCase: Pick<HypervisorCase, 'requires'>,
+): Promise<HypervisorProvider> {
+  const mortal = contractCase.requires.includes('ending') ? nextMortal() : undefined
+  const guest = await Guest.connect(mortal ?? guestDomain)
+  const hypervisor = XenHypervisor.attach(guest.domain)
+  const grants: { revoke(): Promise<void> }[] = []
+  let ended = false
+  return {
+    hypervisor,
+    spare: BigInt(reservedFrames.first) << 12n,
+    capabilities: {
+      guest: {
+        access: (access) => accessOf(guest, access),
+        store: async (address, value) => {
+          const frame = Number(address >> 12n)
+          await guest.write(frame, Number(address & 4095n), Uint8Array.of(value))
+        },
+        grant: async (offset, value) => {
+          const grant = await guest.grant(1)
+          grants.push(grant)
+          await grant.write(0, offset, Uint8Array.of(value))
+          return grant.references[0] ?? 0
+        },
+      },
+      processors: { unavailable: 'the guests of the rig have one virtual CPU' },
+      interrupts: { unavailable: 'Xen shows a guest no levels of its lines' },
+      ballooning: { giveUp: () => giveUp(guest) },
+      ending:
+        mortal === undefined
+          ? unavailableEnding(contractCase)
+          : {
+              end: async (how: DomainEnd) => {
+                ended = true
+                await end(guest, how)
+              },
+            },
+    },
+    async close() {
+      hypervisor.close()
+      if (!ended) for (const grant of grants) await grant.revoke()
+    },
+  }
+}
+
+async function accessOf(
+  guest: Guest,
+  { address, size, write, data = 0n }: Parameters<GuestControl['access']>[0],
+): Promise<bigint> {
+  const value = write ? ` 0x${data.toString(16)}` : ''
+  const command = `devmem 0x${address.toString(16)} ${size * 8}${value}`
+  const { code, output } = await guest.run(command)
+  if (code === nobodyAnswers) return 0n
+  if (code !== 0) throw new Error(`${command} ended with ${code}: ${output}`)
+  return write ? 0n : BigInt(output.trim())
+}
+
+/** Lets the guest's balloon take a MiB. */
+async function giveUp(guest: Guest): Promise<void> {
+  const target = '/sys/devices/system/xen_memory/xen_memory0/target_kb'
+  const command = `echo $(($(cat ${target}) - 1024)) > ${target}`
+  const { code, output } = await guest.run(command)
+  if (code !== 0) throw new Error(`${command} ended with ${code}: ${output}`)
+}
+
+async function end(guest: Guest, how: DomainEnd): Promise<void> {
+  if (how === 'destroyed') await guest.destroy()
+  else if (how === 'shutdown') await guest.powerOff()
+  // Linux on Arm does not tell Xen of a crash of its own.
+  else shutDownDomain(guest.domain, crashed)
+}
+
+/** The next guest that a case may end; undefined when none is left. */
+function nextMortal(): number | undefined {
+  using xen = new Hypervisor()
+  using domains = xen.domains()
+  for (let domain = mortals.shift(); domain !== undefined; domain = mortals.shift()) {
+    const information = domains.information(domainId(domain))
+    if (information?.shutdownCode === undefined && information?.dying === false) return domain
+  }
+  return undefined
+}
+
+function unavailableEnding({ requires }: Pick<HypervisorCase, 'requires'>): Unavailable {
+  return requires.includes('ending')
+    ? { unavailable: 'no guest is left that may end: start more, with --guests 6' }
+    : { unavailable: 'all cases share this guest' }
+}
