@@ -6,12 +6,13 @@ import { caseSuite, type Suite } from './suite.ts'
 export const theDoctor: Suite = caseSuite('doctor', [
   {
     id: 'D1',
-    title: 'nothing is missing in dom0',
+    title: 'nothing is missing in dom0, but device models where Xen was built without them',
     run() {
       const report = doctor()
       equal(report.usable, true)
+      const missing = report.checks.filter(({ status }) => status !== 'ok')
       deepEqual(
-        report.checks.filter(({ status }) => status !== 'ok'),
+        missing.filter(({ name, status }) => name !== 'device models' || status !== 'note'),
         [],
       )
       match(formatDoctorReport(report), /^ok +hypervisor +Xen 4\.\d+/m)
