@@ -4,9 +4,9 @@ import type { BucketTable } from './bucket-table.ts'
  * Names unlocked entries, least recently used first.
  *
  * The unlocked entries are sorted once and consumed until none is left; one that was used since is
- * passed over by its stamp. An entry used since the sort is younger than every entry of the sort,
- * so the order is exact; a hit that is not noted
- * is between two misses (`BucketEngine.advance`).
+ * passed over by its stamp. An entry whose use was noted since the sort is younger than every entry of
+ * the sort, so the order is exact but for hits between two misses, which are not noted
+ * (`BucketEngine.advance`).
  */
 export class VictimQueue {
   private readonly table: BucketTable
