@@ -1,5 +1,5 @@
 import { MAX_GRANT_FRAMES } from '@xmc/memory-region'
-import { BlockDevice } from '@xmc/virtio'
+import { BlockDevice, type BlockRequestError } from '@xmc/virtio'
 import { Board, type BoardStatistics } from './board.ts'
 import type { Addressing } from './configuration.ts'
 import { InterruptedError, LeftoversError } from './errors.ts'
@@ -19,6 +19,8 @@ export interface ServeDomainOptions {
   readonly addressing?: Addressing | undefined
   /** Elements of a disk's queue, a power of 2 from 4 to 32,768; 256 by default. */
   readonly queueSize?: number | undefined
+  /** Most requests that a disk works on at a time, 1 up to the size of its queue, which is the default. */
+  readonly inFlight?: number | undefined
   /** Ends the serving, which is no error. */
   readonly signal?: AbortSignal | undefined
   /** Opens disks; as files by default. */
@@ -84,11 +86,10 @@ async function serveWith(
   disks: readonly OpenDisk[],
   options: ServeDomainOptions,
 ): Promise<ServeDomainSummary> {
-  const { addressing = 'grants', queueSize = 256, onNotice, readOnly = false } = options
+  const { addressing = 'grants', queueSize = 256, inFlight, onNotice, readOnly = false } = options
   const { domain, virtualCpus } = hypervisor
-  const devices = disks.map(
-    (disk) => new BlockDevice({ disk, queueSize, onError: ({ message }) => onNotice?.(message) }),
-  )
+  const onError = ({ message }: BlockRequestError): void => onNotice?.(message)
+  const devices = disks.map((disk) => new BlockDevice({ disk, queueSize, inFlight, onError }))
   const board = Board.open(hypervisor, {
     devices,
     addressing,

@@ -92,6 +92,20 @@ describe('serveDomain', () => {
     expect(hypervisor.leftovers()).toEqual([])
   })
 
+  it('works on as many requests at a time as it is told', async () => {
+    const { hypervisor, summary, ready } = served({ disks: [image('a', 1)], inFlight: 2 })
+    await ready()
+    const guest = new SimulatedGuest(hypervisor, { addressing: 'grants' })
+    const driver = guest.blockDriver(0, { queueSize: 16 })
+    await driver.start()
+    const reads = Array.from({ length: 8 }, (_, sector) => driver.readBytes(sector, 512))
+    expect(await Promise.all(reads)).toHaveLength(8)
+    await driver.close()
+    hypervisor.guest.shutdown()
+    const { board } = await summary
+    expect(board.transports[0]).toMatchObject({ used: 8, mostInFlight: 2 })
+  })
+
   it('closes the hypervisor when a board cannot be made', async () => {
     const disks = Array.from({ length: 12 }, (_, index) => image(`${index}`, index))
     const { hypervisor, summary } = served({ disks })

@@ -42,6 +42,8 @@ export interface BlockDeviceOptions {
   readonly disk: Disk
   /** Largest size of its queue, a power of 2 from 4 on; by default 256. SEG_MAX is 2 less. */
   readonly queueSize?: number | undefined
+  /** Most requests that it works on at a time, 1 up to the size of its queue, which is the default. */
+  readonly inFlight?: number | undefined
   /** SIZE_MAX: most bytes of a segment, a multiple of 512; by default 1 MiB. */
   readonly segmentBytes?: number | undefined
   /** BLK_SIZE: bytes of a logical block, a power of 2 from 512 on; by default 512. */
@@ -127,7 +129,12 @@ export class BlockDevice implements VirtioDevice {
     this.onError = options.onError
     this.identity = identityBytes(disk.identity)
     this.features = featuresOf(disk)
-    this.queues = [{ size: queueSize, requestBytes: segments * segmentBytes + 2 * 512 }]
+    const requestBytes = segments * segmentBytes + 2 * 512
+    const { inFlight = queueSize } = options
+    if (!Number.isInteger(inFlight) || inFlight < 1 || inFlight > queueSize) {
+      throw new InvalidArgumentError('inFlight', `an integer from 1 to ${queueSize}`, inFlight)
+    }
+    this.queues = [{ size: queueSize, inFlight, requestBytes }]
     this.configuration = blockConfiguration(disk, {
       segmentBytes,
       segments,

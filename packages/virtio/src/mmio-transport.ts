@@ -149,7 +149,8 @@ export class MmioTransport {
 
   /** A snapshot of the counts. */
   get statistics(): TransportStatistics {
-    return { ...this.counts }
+    const mostInFlight = Math.max(0, ...this.pumps.map((pump) => pump.mostInFlight))
+    return { ...this.counts, mostInFlight }
   }
 
   /** Resolves when `draining` is false. */

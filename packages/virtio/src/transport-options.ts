@@ -34,6 +34,8 @@ export interface TransportStatistics {
   readonly notifications: number
   /** Requests that were published as used. */
   readonly used: number
+  /** Most requests of a queue that were in flight at a time. */
+  readonly mostInFlight: number
   /** Times that the interrupt line was raised. */
   readonly interrupts: number
   /** Resets by the driver. */

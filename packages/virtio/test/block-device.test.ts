@@ -132,7 +132,7 @@ describe('configuration', () => {
     expect([24, 25].map((offset) => view.getUint8(offset))).toEqual([2, 1])
     expect(view.getUint16(26, true)).toBe(8)
     expect(view.getUint32(28, true)).toBe(32)
-    expect(device.queues).toEqual([{ size: 128, requestBytes: 126 * 65_536 + 1024 }])
+    expect(device.queues).toEqual([{ size: 128, inFlight: 128, requestBytes: 126 * 65_536 + 1024 }])
     expect(device.deviceId).toBe(2)
   })
 
@@ -174,6 +174,9 @@ describe('configuration', () => {
   test.each([
     ['queueSize', { queueSize: 2 }],
     ['queueSize', { queueSize: 100 }],
+    ['inFlight', { inFlight: 0 }],
+    ['inFlight', { inFlight: 1.5 }],
+    ['inFlight', { queueSize: 16, inFlight: 17 }],
     ['blockSize', { blockSize: 256 }],
     ['blockSize', { blockSize: 1000 }],
     ['segmentBytes', { segmentBytes: 100 }],
@@ -609,6 +612,30 @@ describe('requests that cannot be done', () => {
     expect(machine.read(0x070)).toBe(0)
     expect(machine.usedIndex(machine.requests)).toBe(0)
     expect(machine.memory.live).toBe(0)
+  })
+
+  test.each([
+    [{ inFlight: 2 }, 2],
+    [{}, 5],
+  ])('works on so many requests at a time: %j', async (device, most) => {
+    const waiting: (() => void)[] = []
+    const disk = { ...emptyDisk(), flush: () => new Promise<void>((done) => waiting.push(done)) }
+    const machine = new BlockMachine(disk, { device, features: [VIRTIO_BLK_F_FLUSH] })
+    machine.header(FLUSH, 0n)
+    for (let request = 0; request < 5; request++) {
+      machine.send(machine.requests, [
+        { at: HEADER, length: 16 },
+        { at: STATUS, length: 1, write: true },
+      ])
+    }
+    expect(machine.transport.inFlight).toBe(most)
+    for (let answered = 0; answered < 5; answered++) {
+      expect(waiting.length).toBe(Math.min(5, answered + most))
+      waiting[answered]?.()
+      await turns(1)
+    }
+    expect(machine.usedIndex(machine.requests)).toBe(5)
+    expect(machine.transport.statistics).toMatchObject({ used: 5, mostInFlight: most })
   })
 
   test('a request over SEG_MAX times SIZE_MAX: IOERR', async () => {

@@ -30,7 +30,10 @@ export function addServeCommand(program: Command, environment: CommandEnvironmen
   addXenOptions(command).action(async (flags: ServeFlags & XenFlags) => {
     const { stdout } = environment
     if (flags.xen === true) {
-      const summary = await runServeDomain(flags, environment)
+      // The default is the simulated guest's; a guest of Xen sends as many as it likes.
+      const limited = command.getOptionValueSource('inFlight') !== 'default'
+      const inFlight = limited ? flags.inFlight : undefined
+      const summary = await runServeDomain(flags, inFlight, environment)
       stdout.write(flags.json === true ? `${JSON.stringify(summary)}\n` : describeDomain(summary))
       return
     }
@@ -70,7 +73,7 @@ function addXenOptions(command: Command): Command {
       new Option(
         '--xen',
         'serve a domain of the Xen that this machine runs on, until it ends; --disk again for each further disk',
-      ).conflicts(['verify', 'misbehave', 'memory', 'blockSize', 'inFlight']),
+      ).conflicts(['verify', 'misbehave', 'memory', 'blockSize']),
     )
     .addOption(
       new Option('--domain <id>', 'with --xen: which domain, as in "xl list"').argParser(
@@ -81,6 +84,7 @@ function addXenOptions(command: Command): Command {
 
 async function runServeDomain(
   flags: ServeFlags & XenFlags,
+  inFlight: number | undefined,
   environment: CommandEnvironment,
 ): Promise<ServeDomainSummary> {
   const { domain, disk: disks = [] } = flags
@@ -95,6 +99,7 @@ async function runServeDomain(
     readOnly,
     addressing,
     queueSize,
+    inFlight,
     signal,
     openDisk,
     onNotice,

@@ -37,6 +37,8 @@ export interface PumpHost {
  * released and forgotten.
  */
 export class QueuePump {
+  /** Most requests that were in flight at a time. */
+  mostInFlight = 0
   /** Operations of the epoch: requests, and the mapping of the rings. */
   private current = 0
   /** Operations of earlier epochs that have not come back. */
@@ -180,6 +182,7 @@ export class QueuePump {
   private begin(ring: SplitQueue, head: number): void {
     const { host, epoch } = this
     this.current += 1
+    if (this.current > this.mostInFlight) this.mostInFlight = this.current
     if (!host.asynchronous) {
       const chain = new DescriptorChain(this.index, head)
       try {
