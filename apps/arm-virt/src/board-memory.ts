@@ -81,11 +81,12 @@ export class BoardMemory {
     grantWindow: HostMemoryWindow,
   ) {
     const { domain, ram } = hypervisor
+    const { foreignBudgetBytes: budgetBytes } = configuration
     this.foreign = createForeignCache({
       memory: hypervisor.foreign,
       domain,
       window: foreignWindow,
-      retention: { kind: 'keep', budgetBytes: configuration.foreignBudgetBytes },
+      retention: budgetBytes === 0 ? { kind: 'at-once' } : { kind: 'keep', budgetBytes },
     })
     this.grants = createGrantCache({ table: hypervisor.grants, domain, window: grantWindow })
     this.regions = new XenMemory({

@@ -35,7 +35,7 @@ export interface BoardOptions {
   readonly mapping?: 'synchronous' | 'asynchronous' | undefined
   /** Bytes of the window for foreign memory; 4 GiB by default. A smaller one is taken where it is refused. */
   readonly foreignWindowBytes?: number | undefined
-  /** Bytes of foreign memory that may stay mapped when nobody uses it; 1 GiB by default. */
+  /** Bytes of foreign memory that may stay mapped when nobody uses it; 1 GiB by default, and with 0 none does. */
   readonly foreignBudgetBytes?: number | undefined
   /** Bytes of the window for grants; 256 MiB by default. A smaller one is taken where it is refused. */
   readonly grantWindowBytes?: number | undefined
@@ -103,7 +103,11 @@ export function boardConfiguration(options: BoardOptions): BoardConfiguration {
     ),
     mapping: oneOf('mapping', options.mapping ?? 'synchronous', ['synchronous', 'asynchronous']),
     foreignWindowBytes: bytes('foreignWindowBytes', options.foreignWindowBytes ?? 4 * 2 ** 30),
-    foreignBudgetBytes: bytes('foreignBudgetBytes', options.foreignBudgetBytes ?? 2 ** 30),
+    foreignBudgetBytes: bytes(
+      'foreignBudgetBytes',
+      options.foreignBudgetBytes ?? 2 ** 30,
+      0,
+    ),
     grantWindowBytes: bytes('grantWindowBytes', options.grantWindowBytes ?? 256 * 2 ** 20),
     onFault: options.onFault ?? ((): void => {}),
   }
@@ -126,14 +130,14 @@ export function machineConfiguration(options: MachineOptions): MachineConfigurat
   }
 }
 
-function bytes(field: string, value: number): number {
+function bytes(field: string, value: number, least: number = 1): number {
   // What a window can have at most, less than a page being none.
-  return integer(field, value, 2 ** 43)
+  return integer(field, value, 2 ** 43, least)
 }
 
-function integer(field: string, value: number, most: number): number {
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value
-  throw new InvalidArgumentError(field, `an integer from 1 to ${most}`, value)
+function integer(field: string, value: number, most: number, least: number = 1): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value
+  throw new InvalidArgumentError(field, `an integer from ${least} to ${most}`, value)
 }
 
 function oneOf<Value extends string>(
