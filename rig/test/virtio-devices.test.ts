@@ -22,4 +22,11 @@ describe('the transports of a guest', () => {
     expect(source.match(/iommus = <65001 0>/g)).toHaveLength(2)
     expect(source).toContain('compatible = "xen,grant-dma"; #iommu-cells = <1>; phandle = <65001>;')
   })
+
+  it('are so for the first alone, where they are mixed', () => {
+    const [, first = '', second = ''] = virtioDevices(2, 'mixed').split('virtio@')
+    expect(first).toContain('iommus = <65001 0>')
+    expect(second).toContain('reg = <0 0x2000200 0 0x200>')
+    expect(second).not.toContain('iommus')
+  })
 })

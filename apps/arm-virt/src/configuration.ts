@@ -103,11 +103,7 @@ export function boardConfiguration(options: BoardOptions): BoardConfiguration {
     ),
     mapping: oneOf('mapping', options.mapping ?? 'synchronous', ['synchronous', 'asynchronous']),
     foreignWindowBytes: bytes('foreignWindowBytes', options.foreignWindowBytes ?? 4 * 2 ** 30),
-    foreignBudgetBytes: bytes(
-      'foreignBudgetBytes',
-      options.foreignBudgetBytes ?? 2 ** 30,
-      0,
-    ),
+    foreignBudgetBytes: bytes('foreignBudgetBytes', options.foreignBudgetBytes ?? 2 ** 30, 0),
     grantWindowBytes: bytes('grantWindowBytes', options.grantWindowBytes ?? 256 * 2 ** 20),
     onFault: options.onFault ?? ((): void => {}),
   }

@@ -13,7 +13,7 @@ import { destroyDomain } from './domain-control.ts'
 export const guestDomain = 1
 
 /** Domain ids of guests that a case may destroy, one case each. They are like the first. */
-export const mortalDomains: readonly number[] = [2, 3]
+export const mortalDomains: readonly [number, number] = [2, 3]
 
 /** Milliseconds that the guest may take to boot beside dom0, and then for one answer. */
 const bootLimit = 60_000

@@ -1,22 +1,23 @@
 import { parsePart } from './part.ts'
 import { reportCase, reportComplete } from './report.ts'
 import { describe } from './suite.ts'
-import { suites } from './suites.ts'
+import { deviceModelSuites, suites } from './suites.ts'
 
 /**
- * Runs the suites named on the command line, all by default, and reports each case to the host. With
- * `--part=N/M` every Mth of them, from the Nth on.
+ * Runs the suites named on the command line, by default all that need no ioreq servers, and reports each case to the host.
+ * With `--part=N/M` every Mth of them, from the Nth on.
  */
 async function runSuites(parameters: readonly string[]): Promise<number> {
   const { names, part } = parsePart(parameters)
-  const unknown = names.filter((name) => !suites.some((suite) => suite.name === name))
+  const all = [...suites, ...deviceModelSuites]
+  const unknown = names.filter((name) => !all.some((suite) => suite.name === name))
   if (unknown.length > 0) {
-    const known = suites.map(({ name }) => name).join(', ')
+    const known = all.map(({ name }) => name).join(', ')
     process.stdout.write(`no suite is named ${unknown.join(', ')}: there are ${known}\n`)
     return 2
   }
   let failed = 0
-  const named = suites.filter(({ name }) => names.length === 0 || names.includes(name))
+  const named = names.length === 0 ? suites : all.filter(({ name }) => names.includes(name))
   for (const suite of part.of(named)) {
     const started = performance.now()
     try {

@@ -6,6 +6,8 @@ import type { CaseResult } from '../console/protocol.ts'
 export interface Suite {
   /** Short, and unique: it is typed to run this one alone. */
   readonly name: string
+  /** What belongs to it, in the order in which it runs. */
+  readonly cases: readonly { readonly id: string; readonly title: string }[]
   /** Runs every case, one after the other. What this throws is a failure of the suite as a whole. */
   run(): AsyncIterable<CaseResult>
 }
@@ -29,6 +31,7 @@ export class Skip extends Error {
 export function caseSuite(name: string, cases: readonly Case[]): Suite {
   return {
     name,
+    cases,
     async *run() {
       for (const { id, title, run } of cases) {
         const started = performance.now()
@@ -50,11 +53,12 @@ export function caseSuite(name: string, cases: readonly Case[]): Suite {
 /** A contract of `@xmc/contract` as a suite; `makeProvider` makes a provider for each case, which it is told. */
 export function contractSuite<Provider extends ContractProvider>(
   name: string,
-  cases: Iterable<ContractCase<Provider>>,
+  cases: readonly ContractCase<Provider>[],
   makeProvider: (contractCase: ContractCase<Provider>) => Provider | Promise<Provider>,
 ): Suite {
   return {
     name,
+    cases,
     async *run() {
       for (const contractCase of cases) {
         const started = performance.now()

@@ -8,6 +8,7 @@ import {
 import { board } from './board.ts'
 import { crashes } from './crashes.ts'
 import { differential } from './differential.ts'
+import { disks } from './disks/disks.ts'
 import { theDoctor } from './doctor.ts'
 import { failures } from './failures.ts'
 import { growth } from './growth.ts'
@@ -17,7 +18,7 @@ import { guestGrantedPages, selfGrantedPages } from './providers/grant-table.ts'
 import { smoke } from './smoke.ts'
 import { contractSuite, type Suite } from './suite.ts'
 
-/** Every suite that runs in dom0. Every other one takes about as long as the rest: two machines can share them. */
+/** The suites that run unless others are named. Every other one takes about as long as the rest: two machines can share them. */
 export const suites: readonly Suite[] = [
   smoke,
   contractSuite('grants-of-dom0', grantTableContract, selfGrantedPages),
@@ -32,5 +33,7 @@ export const suites: readonly Suite[] = [
   differential,
   theDoctor,
   failures,
-  board,
 ]
+
+/** Suites that need a Xen with ioreq servers, and guests that are theirs to end. They run when they are named. */
+export const deviceModelSuites: readonly Suite[] = [disks, board]

@@ -7,7 +7,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { cacheFolder } from './artefacts/artefact-cache.ts'
 import { InterruptedError, RigError } from './errors.ts'
 import { type BootName, bootNames } from './machine/boot.ts'
-import type { DiskAddressing } from './machine/virtio-devices.ts'
+import { type DiskAddressing, diskAddressings } from './machine/virtio-devices.ts'
 import { possibleMachines, runInParts } from './parts.ts'
 import { Progress } from './progress.ts'
 import { caseLine, exitCodeOf, type RunResults, runResults, summaryLine } from './results.ts'
@@ -37,6 +37,7 @@ interface Options {
   readonly guests?: number
   readonly machines?: number
   readonly boot: BootName
+  readonly build: boolean
   readonly disks?: DiskAddressing
   readonly limit: number
   readonly json?: true
@@ -76,11 +77,12 @@ export async function runCommandLine(
         .choices(bootNames)
         .default('debian'),
     )
+    .option('--no-build', 'with --boot device-model: do not build it, but end if it is not there')
     .addOption(
       new Option(
         '--disks <addressing>',
         'give each guest the transports of two disks, which dom0 can serve; takes --boot device-model',
-      ).choices(['grants', 'foreign']),
+      ).choices(diskAddressings),
     )
     .option('--guests <count>', 'guests to start: 3 for the suites, 1 with --run', guests)
     .option(
@@ -138,6 +140,7 @@ async function run(
         parameters: names,
         guests: options.guests ?? (options.run === undefined ? 3 : 1),
         boot: options.boot,
+        mayBuild: options.build,
         disks: options.disks,
         limitSeconds: options.limit,
         cacheFolder: cacheFolder(environment.variables),

@@ -40,6 +40,8 @@ export interface RunOptions {
   readonly beside: readonly string[]
   /** What boots. */
   readonly boot: BootName
+  /** Whether what boots may be built, where it is not in the cache. */
+  readonly mayBuild: boolean
   /** How many guests start with dom0. */
   readonly guests: number
   /** How the guests' drivers hand memory to their two disks; without it guests have no transports for disks. */
@@ -83,13 +85,7 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
   await ensureHostTools(hostTools, progress)
   const npm = new NpmPackages(cache, progress)
   const debian = new DebianPackages(cache, progress)
-  const { hypervisor, kernel } = await prepareBoot(
-    options.boot,
-    cache,
-    debian,
-    progress,
-    options.signal,
-  )
+  const { hypervisor, kernel } = await prepareBoot(options.boot, cache, debian, progress, options)
   const system = await systemLayer(kernel, cache, debian, npm, progress)
   const folder = await cache.workFolder('run')
   try {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Progress } from '../progress.ts'
 import { runTool } from '../tool.ts'
 import type { ArtefactCache } from './artefact-cache.ts'
+import { type BuildOptions, notBuilt } from './build-options.ts'
 import type { DebianSources } from './debian-sources.ts'
 import { crossBuildTools, ensureHostTools } from './host-tools.ts'
 import type { Hypervisor } from './hypervisor.ts'
@@ -12,15 +13,15 @@ import { expectConfigured } from './kconfig.ts'
 /**
  * Xen built from Debian's source package with the options of a configuration file beside the default ones.
  *
- * @throws RigUnavailableError when the source or a compiler cannot be had
+ * @throws RigUnavailableError when the source or a compiler cannot be had, or it is not to be built and not there
  * @throws RigError when the source does not take an option, or does not compile
  */
 export async function builtHypervisor(
   configuration: string,
   cache: ArtefactCache,
-  sources: DebianSources,
+  sources: Pick<DebianSources, 'newest'>,
   progress: Progress,
-  signal: AbortSignal,
+  { mayBuild, signal }: BuildOptions,
 ): Promise<Hypervisor> {
   const wanted = await readFile(configuration, 'utf8')
   const { version, folder: source } = await sources.newest('xen', '4.17')
@@ -28,6 +29,7 @@ export async function builtHypervisor(
     'built-xen',
     { source: version, configuration: wanted },
     async (into) => {
+      if (!mayBuild) throw notBuilt(`Xen ${version}`)
       await ensureHostTools(crossBuildTools, progress)
       const tree = await cache.workFolder('xen-tree')
       try {

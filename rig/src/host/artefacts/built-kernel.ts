@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Progress } from '../progress.ts'
 import { runTool } from '../tool.ts'
 import type { ArtefactCache } from './artefact-cache.ts'
+import { type BuildOptions, notBuilt } from './build-options.ts'
 import type { DebianPackages } from './debian-packages.ts'
 import { crossBuildTools, ensureHostTools } from './host-tools.ts'
 import { expectConfigured } from './kconfig.ts'
@@ -21,20 +22,21 @@ const modules = [
  * Linux built from Debian's source with the options of a configuration file, all others off.
  *
  * @param configuration file with the options
- * @throws RigUnavailableError when the source or a compiler cannot be had
+ * @throws RigUnavailableError when the source or a compiler cannot be had, or it is not to be built and not there
  * @throws RigError when the source does not take an option, or does not compile
  */
 export async function builtKernel(
   configuration: string,
   cache: ArtefactCache,
-  debian: DebianPackages,
+  debian: Pick<DebianPackages, 'resolveOne' | 'unpacked'>,
   progress: Progress,
-  signal: AbortSignal,
+  { mayBuild, signal }: BuildOptions,
 ): Promise<Kernel> {
   const wanted = await readFile(configuration, 'utf8')
   const source = await debian.resolveOne('linux-source-6.12')
   const ingredients = { source: source.version, configuration: wanted, modules }
   const folder = await cache.artefact('built-linux', ingredients, async (into) => {
+    if (!mayBuild) throw notBuilt(`Linux ${source.version}`)
     await ensureHostTools(crossBuildTools, progress)
     const unpacked = await debian.unpacked('debian-linux-source', [source], ['./usr/src/*.tar.xz'])
     const tree = await cache.workFolder('linux-tree')

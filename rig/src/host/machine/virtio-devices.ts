@@ -1,5 +1,11 @@
-/** How a guest's drivers hand memory to its disks: by grant references, or by plain addresses. */
-export type DiskAddressing = 'grants' | 'foreign'
+/** How the drivers of a guest's disks can hand memory to them. */
+export const diskAddressings = ['grants', 'foreign', 'mixed'] as const
+
+/**
+ * How a guest's drivers hand memory to its disks: by grant references, by plain addresses, or by references for the
+ * first and by plain addresses for the others.
+ */
+export type DiskAddressing = (typeof diskAddressings)[number]
 
 /** First address of the transports, bytes of each, and the interrupt of the first, as Xen's public header for Arm has them. */
 const base = 0x2000000
@@ -17,17 +23,18 @@ const grantDma = 65001
 
 /**
  * Source of the device tree with the virtio-mmio transports of a guest, for Xen to copy into the guest's own. With
- * grants the transports are behind Linux's `xen,grant-dma`.
+ * grants a transport is behind Linux's `xen,grant-dma`.
  */
 export function virtioDevices(count: number, addressing: DiskAddressing): string {
   const iommu =
-    addressing === 'grants'
-      ? `xen-iommu { compatible = "xen,grant-dma"; #iommu-cells = <1>; phandle = <${grantDma}>; };`
-      : ''
-  const behind = addressing === 'grants' ? ` iommus = <${grantDma} 0>;` : ''
+    addressing === 'foreign'
+      ? ''
+      : `xen-iommu { compatible = "xen,grant-dma"; #iommu-cells = <1>; phandle = <${grantDma}>; };`
   const transports = Array.from({ length: count }, (_, slot) => {
     const address = (base + slot * size).toString(16)
     const interrupt = firstInterrupt + slot - firstSharedInterrupt
+    const granting = addressing === 'grants' || (addressing === 'mixed' && slot === 0)
+    const behind = granting ? ` iommus = <${grantDma} 0>;` : ''
     // A shared interrupt, by its number among them, triggered by its rising edge as Xen's toolstack says.
     return (
       `virtio@${address} { compatible = "virtio,mmio"; reg = <0 0x${address} 0 0x${size.toString(16)}>; ` +

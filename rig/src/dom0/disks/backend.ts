@@ -1,0 +1,72 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+
+/** The command beside the package's entry. */
+const PROGRAM = fileURLToPath(new URL('./main.js', import.meta.resolve('@xmc/arm-virt')))
+
+/** Time that a backend may take to serve, and to end. */
+const LIMIT_MILLISECONDS = 60_000
+
+/** `arm-virt serve --xen` in a process of its own, which can be killed. */
+export class Backend {
+  readonly #child: ChildProcess
+  readonly #closed: Promise<unknown>
+  #notices = ''
+  #output = ''
+
+  private constructor(parameters: readonly string[]) {
+    this.#child = spawn(process.execPath, [PROGRAM, ...parameters], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#notices += text))
+    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.#output += text))
+    this.#closed = once(this.#child, 'close')
+  }
+
+  /** Starts one that serves images to a domain, and resolves when it does. */
+  static async start(domain: number, paths: readonly string[]): Promise<Backend> {
+    const backend = new Backend([
+      ...['serve', '--xen', '--json', '--foreign', '--domain', String(domain)],
+      ...paths.flatMap((path) => ['--disk', path]),
+    ])
+    await backend.#until('serves', () => backend.#notices.includes('serving'))
+    return backend
+  }
+
+  /** What it has said on standard error. */
+  get notices(): string {
+    return this.#notices
+  }
+
+  /** Kills it, with whatever it is doing. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await this.#closed
+  }
+
+  /** Lets it end, and returns what it told of itself. */
+  async stop(): Promise<unknown> {
+    this.#child.kill('SIGTERM')
+    return await this.ended()
+  }
+
+  /** Resolves when it has ended by itself, with what it told of itself: the JSON that it printed. */
+  async ended(): Promise<unknown> {
+    await this.#until('ends', () => this.#child.exitCode !== null)
+    await this.#closed
+    return JSON.parse(this.#output)
+  }
+
+  async #until(what: string, condition: () => boolean): Promise<void> {
+    const end = performance.now() + LIMIT_MILLISECONDS
+    while (!condition()) {
+      if (this.#child.signalCode !== null || performance.now() > end) {
+        throw new Error(`the backend never ${what}: ${this.#notices}`)
+      }
+      await new Promise((resolve) => {
+        setTimeout(resolve, 5)
+      })
+    }
+  }
+}

@@ -1,0 +1,151 @@
+import { equal, match, ok } from 'node:assert/strict'
+import { needingDeviceModels } from '../device-models.ts'
+import { destroyDomain, pauseDomain, shutDownDomain, unpauseDomain } from '../domain-control.ts'
+import { guestDomain, mortalDomains } from '../guest.ts'
+import { type Case, caseSuite, type Suite } from '../suite.ts'
+import { Backend } from './backend.ts'
+import { digestOf } from './disk-image.ts'
+import { endCase } from './end-case.ts'
+import { TREE } from './guest-disks.ts'
+import { makeImages, ServedDisks } from './served-disks.ts'
+import {
+  assertNothingLeft,
+  changed,
+  connect,
+  copyTree,
+  digestOnDisk,
+  serving,
+  unbind,
+  until,
+  writing,
+} from './steps.ts'
+import { costCase, treeCase } from './tree-case.ts'
+
+/** `SHUTDOWN_crash` */
+const crashed = 3
+
+const cases: readonly Case[] = [
+  {
+    id: 'D1',
+    title: 'attaches to a paused guest, which finds its disks when it goes on',
+    run: async () => {
+      pauseDomain(guestDomain)
+      const served = await ServedDisks.open(guestDomain)
+      unpauseDomain(guestDomain)
+      const guest = await connect()
+      await guest.bind()
+      for (const slot of [0, 1]) match(await guest.device(slot), /^\/dev\/vd[a-z]$/)
+      await unbind(guest, served)
+      await served.close()
+    },
+  },
+  ...([1, 8, 32] as const).flatMap((inFlight, index) => [
+    treeCase(`D${2 + index}`, 'grants', inFlight),
+    treeCase(`D${5 + index}`, 'foreign', inFlight),
+  ]),
+  costCase('D15'),
+  {
+    id: 'D8',
+    title:
+      'a driver that is unbound and bound again under load: the disk goes on, nothing is mapped between',
+    run: () =>
+      serving({}, async (guest, served) => {
+        await writing(guest, served.board)
+        await unbind(guest, served)
+        await guest.stopWriting()
+        for (const slot of [0, 1]) await guest.unmount(slot)
+        for (const image of served.images) await image.mend()
+        await guest.bind()
+        for (const slot of [0, 1]) await copyTree(guest, slot)
+      }),
+  },
+  {
+    id: 'D9',
+    title: 'memory that the guest gives up under load is forgotten, of plain addresses alone',
+    run: () =>
+      serving({}, async (guest, { board }) => {
+        await writing(guest, board)
+        const before = board.statistics
+        const target = '/sys/devices/system/xen_memory/xen_memory0/target_kb'
+        await guest.shell(`echo $(($(cat ${target}) - 8192)) > ${target}`)
+        await until('invalidations', () => board.statistics.ioreq.invalidations > 0)
+        await guest.stopWriting()
+        await guest.shell(`echo $(($(cat ${target}) + 8192)) > ${target}`)
+        const { foreign, grants } = board.statistics
+        ok(foreign.invalidations > before.foreign.invalidations, 'foreign mappings are dropped')
+        equal(grants.invalidations, before.grants.invalidations)
+        for (const slot of [0, 1]) {
+          await guest.unmount(slot)
+          await copyTree(guest, slot)
+        }
+      }),
+  },
+  endCase('D10', 'destroyed', mortalDomains[0], (domain) => destroyDomain(domain)),
+  endCase('D11', 'crashed', mortalDomains[1], (domain) => shutDownDomain(domain, crashed)),
+  {
+    id: 'D12',
+    title:
+      'a backend that is killed while it is idle: the next one takes over, the driver is bound again',
+    run: async () => {
+      const images = await makeImages()
+      const paths = images.map(({ path }) => path)
+      const killed = await Backend.start(guestDomain, paths)
+      const guest = await connect()
+      await guest.bind()
+      for (const slot of [0, 1]) await copyTree(guest, slot)
+      await killed.kill()
+      const next = await Backend.start(guestDomain, paths)
+      match(next.notices, /took over the ioreq server/)
+      for (const slot of [0, 1]) await guest.unbind(slot)
+      await guest.bind()
+      for (const slot of [0, 1]) equal(await digestOnDisk(guest, slot), await digestOf(TREE))
+      for (const slot of [0, 1]) await guest.unbind(slot)
+      assertNothingLeft(await next.stop(), 'SIGTERM')
+      for (const image of images) {
+        await image.assertClean()
+        equal(await image.digestOf('tree'), await digestOf(TREE))
+      }
+    },
+  },
+  {
+    id: 'D13',
+    title: "the guest's kernel never found a grant in use that it took back",
+    run: async () => {
+      equal(await (await connect()).complaints(), '')
+    },
+  },
+  {
+    id: 'D14',
+    title:
+      'a backend that is killed while the guest writes: the next one takes over, what was synced is there',
+    run: async () => {
+      const images = await makeImages()
+      const paths = images.map(({ path }) => path)
+      const killed = await Backend.start(guestDomain, paths)
+      const guest = await connect()
+      await guest.bind()
+      const places: string[] = []
+      for (const slot of [0, 1]) {
+        await copyTree(guest, slot)
+        places.push(await guest.mount(slot))
+      }
+      await guest.startWriting(places)
+      await changed(images.map(({ path }) => path))
+      await killed.kill()
+      const next = await Backend.start(guestDomain, paths)
+      match(next.notices, /took over the ioreq server/)
+      await destroyDomain(guestDomain)
+      assertNothingLeft(await next.ended(), 'destroyed')
+      for (const image of images) {
+        await image.mend()
+        equal(await image.digestOf('tree'), await digestOf(TREE))
+      }
+    },
+  },
+]
+
+/**
+ * A Linux guest with two disks of ours, one that it hands granted pages and one that it hands plain addresses. Takes guests
+ * with the transports of such disks: `--disks mixed`. The last case leaves no guest for others.
+ */
+export const disks: Suite = needingDeviceModels(caseSuite('disks', cases))

@@ -1,0 +1,45 @@
+import { deepEqual, equal } from 'node:assert/strict'
+import type { DomainEnd } from '@xmc/arm-virt'
+import type { Case } from '../suite.ts'
+import { digestOf } from './disk-image.ts'
+import { TREE } from './guest-disks.ts'
+import { ServedDisks } from './served-disks.ts'
+import { connect, copyTree, until, writing } from './steps.ts'
+
+/**
+ * A guest that ends while both disks have requests of it in flight. What it had synced is on the disks, and nothing of it
+ * is mapped.
+ *
+ * @param domain a guest that nobody needs any more
+ */
+export function endCase(
+  id: string,
+  end: DomainEnd,
+  domain: number,
+  endDomain: (domain: number) => Promise<void> | void,
+): Case {
+  return {
+    id,
+    title: `a guest that ends while it writes (${end}): what it synced is there, nothing of it is mapped`,
+    run: async () => {
+      const served = await ServedDisks.open(domain)
+      const { board, hypervisor, images } = served
+      const guest = await connect(domain)
+      await guest.bind()
+      for (const slot of [0, 1]) await copyTree(guest, slot)
+      await writing(guest, board)
+      await until('requests in flight', () => board.transports.some(({ inFlight }) => inFlight > 0))
+      await endDomain(domain)
+      await until('end', () => hypervisor.end === end)
+      // The board lets go by itself, when a disk has done what it is busy with.
+      await until('release', () => hypervisor.leftovers().length === 0)
+      const { mappedPages, pinnedGrants } = hypervisor.usage
+      deepEqual({ mappedPages, pinnedGrants }, { mappedPages: 0, pinnedGrants: 0 })
+      await served.close()
+      for (const image of images) {
+        await image.mend()
+        equal(await image.digestOf('tree'), await digestOf(TREE))
+      }
+    },
+  }
+}
