@@ -5,14 +5,14 @@ import type { Suite } from './suite.ts'
 export function needingDeviceModels(suite: Suite): Suite {
   return {
     ...suite,
-    async *run() {
+    async *run(ids) {
       const check = doctor().checks.find((each) => each.name === 'device models')
       if (check?.status === 'ok') {
-        yield* suite.run()
+        yield* suite.run(ids)
         return
       }
       const detail = `${check?.found ?? 'nothing is known of device models'}: run it with --boot device-model`
-      for (const { id, title } of suite.cases) {
+      for (const { id, title } of suite.cases.filter((each) => ids.has(each.id))) {
         yield { suite: suite.name, id, title, outcome: 'skipped', milliseconds: 0, detail }
       }
     },

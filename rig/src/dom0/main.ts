@@ -1,27 +1,23 @@
-import { parsePart } from './part.ts'
 import { reportCase, reportComplete } from './report.ts'
+import { selectCases } from './selection.ts'
 import { describe } from './suite.ts'
 import { deviceModelSuites, suites } from './suites.ts'
 
-/**
- * Runs the suites named on the command line, by default all that need no ioreq servers, and reports each case to the host.
- * With `--part=N/M` every Mth of them, from the Nth on.
- */
+/** Runs the cases that the command line selects, as {@link selectCases} has it, and reports each to the host. */
 async function runSuites(parameters: readonly string[]): Promise<number> {
-  const { names, part } = parsePart(parameters)
-  const all = [...suites, ...deviceModelSuites]
-  const unknown = names.filter((name) => !all.some((suite) => suite.name === name))
+  const { selected, unknown } = selectCases(parameters, suites, deviceModelSuites)
   if (unknown.length > 0) {
-    const known = all.map(({ name }) => name).join(', ')
-    process.stdout.write(`no suite is named ${unknown.join(', ')}: there are ${known}\n`)
+    const known = [...suites, ...deviceModelSuites].map(({ name }) => name).join(', ')
+    process.stdout.write(
+      `no suite or case is named ${unknown.join(', ')}: there are ${known}, and their cases as in smoke/R1\n`,
+    )
     return 2
   }
   let failed = 0
-  const named = names.length === 0 ? suites : all.filter(({ name }) => names.includes(name))
-  for (const suite of part.of(named)) {
+  for (const { suite, ids } of selected) {
     const started = performance.now()
     try {
-      for await (const result of suite.run()) {
+      for await (const result of suite.run(ids)) {
         if (result.outcome === 'failed') failed += 1
         reportCase(result)
       }

@@ -18,7 +18,7 @@ import { guestGrantedPages, selfGrantedPages } from './providers/grant-table.ts'
 import { smoke } from './smoke.ts'
 import { contractSuite, type Suite } from './suite.ts'
 
-/** The suites that run unless others are named. Every other one takes about as long as the rest: two machines can share them. */
+/** The suites that run unless others are named. */
 export const suites: readonly Suite[] = [
   smoke,
   contractSuite('grants-of-dom0', grantTableContract, selfGrantedPages),

@@ -52,7 +52,7 @@ const cases: readonly Case[] = [
       serving({}, async (guest, served) => {
         await writing(guest, served.board)
         await unbind(guest, served)
-        await guest.stopWriting()
+        await guest.stopWriting([0, 1])
         for (const slot of [0, 1]) await guest.unmount(slot)
         for (const image of served.images) await image.mend()
         await guest.bind()
@@ -69,7 +69,7 @@ const cases: readonly Case[] = [
         const target = '/sys/devices/system/xen_memory/xen_memory0/target_kb'
         await guest.shell(`echo $(($(cat ${target}) - 8192)) > ${target}`)
         await until('invalidations', () => board.statistics.ioreq.invalidations > 0)
-        await guest.stopWriting()
+        await guest.stopWriting([0, 1])
         await guest.shell(`echo $(($(cat ${target}) + 8192)) > ${target}`)
         const { foreign, grants } = board.statistics
         ok(foreign.invalidations > before.foreign.invalidations, 'foreign mappings are dropped')
@@ -124,12 +124,11 @@ const cases: readonly Case[] = [
       const killed = await Backend.start(guestDomain, paths)
       const guest = await connect()
       await guest.bind()
-      const places: string[] = []
       for (const slot of [0, 1]) {
         await copyTree(guest, slot)
-        places.push(await guest.mount(slot))
+        await guest.mount(slot)
       }
-      await guest.startWriting(places)
+      await guest.startWriting([0, 1])
       await changed(images.map(({ path }) => path))
       await killed.kill()
       const next = await Backend.start(guestDomain, paths)

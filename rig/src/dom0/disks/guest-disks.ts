@@ -3,7 +3,7 @@ import type { Guest } from '../guest.ts'
 import { DIGEST_COMMAND } from './disk-image.ts'
 
 /** Files that dom0 and guests have alike: they boot from the same archive. */
-export const TREE = '/xmc/node_modules'
+export const TREE = '/xmc/node_modules/@xmc/virtio'
 
 /** Time that a command of the guest may take. */
 const LIMIT_MILLISECONDS = 180_000
@@ -53,7 +53,7 @@ export class GuestDisks {
    *
    * @param requestKibibytes the most that Linux puts into a request, so that a small file makes many
    */
-  async mount(slot: number, requestKibibytes: number = 16): Promise<string> {
+  async mount(slot: number, requestKibibytes: number = 4): Promise<string> {
     const device = await this.device(slot)
     const queue = `/sys/block/${device.slice('/dev/'.length)}/queue`
     await this.shell(
@@ -73,25 +73,28 @@ export class GuestDisks {
     return this.shell(`cd ${folder} && ${DIGEST_COMMAND}`)
   }
 
-  /** Copies and deletes trees on mounted disks, on and on, until {@link stopWriting} or the end of the guest. */
-  async startWriting(folders: readonly string[]): Promise<void> {
-    for (const folder of folders) {
+  /** Copies and deletes a tree on mounted disks, on and on, until {@link stopWriting} or the end of the guest. */
+  async startWriting(slots: readonly number[]): Promise<void> {
+    for (const slot of slots) {
+      const busy = `/mnt/${slot}/busy`
       await this.shell(
-        `(while [ ! -e /tmp/stop ]; do cp -r ${TREE} ${folder}/busy; sync; rm -rf ${folder}/busy; done) ` +
+        `(while [ ! -e /tmp/stop ]; do cp -r ${TREE} ${busy}; sync; rm -rf ${busy}; done; touch /tmp/stopped-${slot}) ` +
           '</dev/null >/dev/null 2>&1 &',
       )
     }
   }
 
-  /** Ends what {@link startWriting} began, when it has come to the end of a round. */
-  async stopWriting(): Promise<void> {
-    await this.shell('touch /tmp/stop; wait; while pgrep cp; do sleep 1; done; rm /tmp/stop')
+  /** Ends what {@link startWriting} began; resolves when it has come to the end of a round. */
+  async stopWriting(slots: readonly number[]): Promise<void> {
+    const stopped = slots.map((slot) => `/tmp/stopped-${slot}`)
+    const all = stopped.map((path) => `[ -e ${path} ]`).join(' && ')
+    await this.shell(
+      `touch /tmp/stop; until ${all}; do sleep 0.1; done; rm /tmp/stop ${stopped.join(' ')}`,
+    )
   }
 
   /** What the guest's kernel has said of grants: that one is still in use, that one is lost. */
   complaints(): Promise<string> {
-    return this.shell(
-      "dmesg | grep -i 'g\\.e\\.\\|grant' | grep -v 'Grant table initialized' || true",
-    )
+    return this.shell("dmesg | grep 'g[.]e[.]\\|still in use\\|leaking' || true")
   }
 }

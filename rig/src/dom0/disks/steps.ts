@@ -21,7 +21,7 @@ export async function connect(domain: number = guestDomain): Promise<GuestDisks>
  * Serves two fresh disks to the first guest, whose driver is bound to them, does `action`, unbinds the driver, and ends the
  * serving.
  *
- * @throws AssertionError when anything of the guest is mapped without a driver, or the board reports a fault
+ * @throws AssertionError when anything of the guest is in use without a driver, or the board reports a fault
  */
 export async function serving(
   options: ServingOptions,
@@ -39,16 +39,17 @@ export async function serving(
   }
 }
 
-/** Takes both disks from the guest's driver, after which nothing is mapped. */
-export async function unbind(guest: GuestDisks, { hypervisor }: ServedDisks): Promise<void> {
+/** Takes both disks from the guest's driver, after which nothing is in use, and no grant is mapped. */
+export async function unbind(guest: GuestDisks, { board, hypervisor }: ServedDisks): Promise<void> {
   for (const slot of [0, 1]) await guest.unbind(slot)
-  const { mappedPages, pinnedGrants } = hypervisor.usage
-  deepEqual({ mappedPages, pinnedGrants }, { mappedPages: 0, pinnedGrants: 0 })
+  const { foreign, grants } = board.statistics
+  deepEqual([foreign.locks, grants.locks, hypervisor.usage.pinnedGrants], [0, 0, 0])
 }
 
 /** Mounts both disks and writes on them from now on; resolves when that is well under way. */
 export async function writing(guest: GuestDisks, board: Board): Promise<void> {
-  await guest.startWriting([await guest.mount(0), await guest.mount(1)])
+  for (const slot of [0, 1]) await guest.mount(slot)
+  await guest.startWriting([0, 1])
   for (const transport of board.transports) {
     const { used } = transport.statistics
     await until('requests', () => transport.statistics.used > used + UNDER_WAY)
@@ -78,7 +79,7 @@ export async function until(what: string, condition: () => boolean): Promise<voi
   const end = performance.now() + LIMIT_MILLISECONDS
   while (!condition()) {
     if (performance.now() > end) throw new Error(`no ${what} within ${LIMIT_MILLISECONDS} ms`)
-    await setTimeout(1)
+    await setTimeout(10)
   }
 }
 
@@ -90,7 +91,7 @@ export async function changed(paths: readonly string[]): Promise<void> {
       const end = performance.now() + LIMIT_MILLISECONDS
       while ((await stat(path)).mtimeMs === before) {
         if (performance.now() > end) throw new Error(`${path} does not change`)
-        await setTimeout(1)
+        await setTimeout(10)
       }
     }
   }

@@ -1,0 +1,11 @@
+// @ts-check
+// Lets Linux guests use disks that an emulated dom0 serves. Parameters go to the rig, after these.
+import process from 'node:process'
+
+process.argv.splice(
+  2,
+  0,
+  ...['--boot', 'device-model', '--disks', 'mixed', '--guests', '8'],
+  ...['board', 'disks'],
+)
+await import('./test-xen.mjs')
