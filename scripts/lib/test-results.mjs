@@ -1,6 +1,6 @@
 // @ts-check
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 
 /**
  * What `test-results.json` in a package holds after a run of its tests.
@@ -17,7 +17,7 @@ import { join } from 'node:path'
  * @property {string} name the names of its groups and its own, joined by spaces, as `vitest -t`
  *   matches it
  * @property {'passed' | 'failed' | 'skipped'} state
- * @property {string} file absolute
+ * @property {string} file relative to the folder of the package
  * @property {string} [reason] why it was skipped
  */
 
@@ -66,7 +66,9 @@ export class TestResultsReporter {
     /** @type {TestResults} */
     const results = {
       seconds: (performance.now() - this.#started) / 1000,
-      tests: modules.flatMap((module) => [...module.children.allTests()].map(describe)),
+      tests: modules.flatMap((module) =>
+        [...module.children.allTests()].map((test) => describe(test, this.#folder)),
+      ),
       errors: [...suites.flatMap((suite) => suite.errors()), ...unhandled].map(
         ({ message }) => message,
       ),
@@ -77,11 +79,12 @@ export class TestResultsReporter {
 
 /**
  * @param {import('vitest/node').TestCase} test
+ * @param {string} folder of the package
  * @returns {TestResult}
  */
-function describe(test) {
+function describe(test, folder) {
   const result = test.result()
-  const file = test.module.moduleId
+  const file = relative(folder, test.module.moduleId)
   const name = fullName(test)
   if (result.state === 'skipped') {
     return { name, file, state: 'skipped', ...(result.note && { reason: result.note }) }
