@@ -36,4 +36,4 @@ export const suites: readonly Suite[] = [
 ]
 
 /** Suites that need a Xen with ioreq servers, and guests that are theirs to end. They run when they are named. */
-export const deviceModelSuites: readonly Suite[] = [disks, board]
+export const deviceModelSuites: readonly Suite[] = [board, disks]

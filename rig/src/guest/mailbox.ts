@@ -9,6 +9,7 @@
  * | 8      | bytes of the request, from offset 4096 on              |
  * | 12     | number of the last answer, that of its request         |
  * | 16     | bytes of the answer, from offset 32768 on              |
+ * | 20     | {@link wanted} once dom0 wants the guest to serve      |
  *
  * Bytes are stored one by one: a mapping of memory that Linux does not know may refuse what a block copy does.
  */
@@ -17,6 +18,12 @@
 export const mailboxBytes = 65536
 
 const ready = 0x78_6d_63_31
+
+/** What a guest waits for before it starts a program to serve with: many guests are never asked anything. */
+export const wanted = 0x78_6d_63_32
+
+/** Where it stands. */
+export const wantedOffset = 20
 const requestStart = 4096
 const answerStart = 32768
 
@@ -78,7 +85,7 @@ export class MailboxClient {
 
   constructor(memory: ArrayBuffer) {
     this.#memory = memory
-    this.#numbers = new Uint32Array(memory, 0, 5)
+    this.#numbers = new Uint32Array(memory, 0, 6)
   }
 
   /**
@@ -87,6 +94,7 @@ export class MailboxClient {
    * @throws Error when it does not within `limit` milliseconds
    */
   async connect(limit: number): Promise<void> {
+    this.#numbers[wantedOffset / 4] = wanted
     await this.#until(() => this.#numbers[0] === ready, limit, 'does not answer')
   }
 

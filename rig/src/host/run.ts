@@ -3,7 +3,8 @@ import { rename, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { CaseResult } from '../console/protocol.ts'
-import { guestKibibytes, linuxMebibytes } from '../guest/memory-layout.ts'
+import { wanted, wantedOffset } from '../guest/mailbox.ts'
+import { guestKibibytes, linuxMebibytes, mailboxFrames } from '../guest/memory-layout.ts'
 import { ArtefactCache } from './artefacts/artefact-cache.ts'
 import { DebianPackages } from './artefacts/debian-packages.ts'
 import { ensureHostTools, hostTools } from './artefacts/host-tools.ts'
@@ -26,6 +27,17 @@ const suitesProgram = 'dist/dom0/main.js'
 
 /** Lines of the console that explain a machine that did not get as far as dom0. */
 const tailLines = 40
+
+/** Linux hands what it does not know to the guest's first process, as variables. */
+const guestArguments = [
+  'console=ttyAMA0',
+  'rdinit=/init-guest',
+  'loglevel=4',
+  'panic=1',
+  `mem=${linuxMebibytes}M`,
+  `wanted_address=0x${(mailboxFrames.first * 4096 + wantedOffset).toString(16)}`,
+  `wanted=0x${wanted.toString(16).toUpperCase()}`,
+].join(' ')
 
 /** Time that dom0 may take to power off once its program has ended; then the emulator is killed. */
 const powerOffSeconds = 10
@@ -111,7 +123,7 @@ export async function runInDom0(options: RunOptions, progress: Progress): Promis
         ...images,
         memoryKibibytes: guestKibibytes,
         disks: options.disks,
-        bootArguments: `console=ttyAMA0 rdinit=/init-guest loglevel=4 panic=1 mem=${linuxMebibytes}M`,
+        bootArguments: guestArguments,
       })),
       xenLog: options.verbose ? 'info' : 'warning',
     })

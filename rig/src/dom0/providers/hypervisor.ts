@@ -3,11 +3,11 @@ import type { GuestControl, HypervisorCase, HypervisorProvider } from '@xmc/boar
 import type { Unavailable } from '@xmc/contract'
 import { domainId, Hypervisor } from '@xmc/xen'
 import { reservedFrames } from '../../guest/memory-layout.ts'
-import { shutDownDomain } from '../domain-control.ts'
+import { destroyDomain, shutDownDomain } from '../domain-control.ts'
 import { Guest, guestDomain } from '../guest.ts'
 
 /** Guests that a case may end, one each; those that other suites leave alone come first. */
-const mortals = [4, 5, 6, 2, 3]
+const mortals = [4, 5, 6, 7, 8, 2, 3]
 
 /**
  * What a shell gives for a command that a signal ended, since nobody answers for the address that it touched: SIGKILL is what
@@ -23,8 +23,11 @@ export async function guestHypervisor(
   contractCase: Pick<HypervisorCase, 'requires'>,
 ): Promise<HypervisorProvider> {
   const mortal = contractCase.requires.includes('ending') ? nextMortal() : undefined
-  const guest = await Guest.connect(mortal ?? guestDomain)
-  const hypervisor = XenHypervisor.attach(guest.domain)
+  const domain = mortal ?? guestDomain
+  let connected: Promise<Guest> | undefined
+  // To be ended a guest need not do anything.
+  const connect = (): Promise<Guest> => (connected ??= Guest.connect(domain))
+  const hypervisor = XenHypervisor.attach(domain)
   const grants: { revoke(): Promise<void> }[] = []
   let ended = false
   return {
@@ -32,13 +35,13 @@ export async function guestHypervisor(
     spare: BigInt(reservedFrames.first) << 12n,
     capabilities: {
       guest: {
-        access: (access) => accessOf(guest, access),
+        access: async (access) => accessOf(await connect(), access),
         store: async (address, value) => {
           const frame = Number(address >> 12n)
-          await guest.write(frame, Number(address & 4095n), Uint8Array.of(value))
+          await (await connect()).write(frame, Number(address & 4095n), Uint8Array.of(value))
         },
         grant: async (offset, value) => {
-          const grant = await guest.grant(1)
+          const grant = await (await connect()).grant(1)
           grants.push(grant)
           await grant.write(0, offset, Uint8Array.of(value))
           return grant.references[0] ?? 0
@@ -46,14 +49,17 @@ export async function guestHypervisor(
       },
       processors: { unavailable: 'the guests of the rig have one virtual CPU' },
       interrupts: { unavailable: 'Xen shows a guest no levels of its lines' },
-      ballooning: { giveUp: () => giveUp(guest) },
+      ballooning: { giveUp: async () => giveUp(await connect()) },
       ending:
         mortal === undefined
           ? unavailableEnding(contractCase)
           : {
               end: async (how: DomainEnd) => {
                 ended = true
-                await end(guest, how)
+                if (how === 'destroyed') await destroyDomain(domain)
+                // Linux on Arm does not tell Xen of a crash of its own.
+                else if (how === 'crashed') shutDownDomain(domain, crashed)
+                else await (await connect()).powerOff()
               },
             },
     },
@@ -82,13 +88,6 @@ async function giveUp(guest: Guest): Promise<void> {
   const command = `echo $(($(cat ${target}) - 1024)) > ${target}`
   const { code, output } = await guest.run(command)
   if (code !== 0) throw new Error(`${command} ended with ${code}: ${output}`)
-}
-
-async function end(guest: Guest, how: DomainEnd): Promise<void> {
-  if (how === 'destroyed') await guest.destroy()
-  else if (how === 'shutdown') await guest.powerOff()
-  // Linux on Arm does not tell Xen of a crash of its own.
-  else shutDownDomain(guest.domain, crashed)
 }
 
 /** The next guest that a case may end; undefined when none is left. */

@@ -1,6 +1,7 @@
 import { copyFile, cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { RigError } from '../errors.ts'
 import type { Progress } from '../progress.ts'
 import { runTool } from '../tool.ts'
 import type { ArtefactCache } from './artefact-cache.ts'
@@ -19,6 +20,31 @@ const modules = [
 ]
 
 /**
+ * Linux 6.12 frees what it knows of a device behind `xen,grant-dma` with the device's driver, and uses it when a driver is
+ * bound again: sometimes the device is then as broken, and the driver's requests wait for ever. With memory that is not
+ * the driver's, a driver can be bound again.
+ */
+const corrections: readonly Correction[] = [
+  {
+    file: 'drivers/xen/grant-dma-ops.c',
+    from: 'devm_kzalloc(dev, ',
+    to: 'kzalloc(',
+  },
+  {
+    file: 'drivers/xen/grant-dma-ops.c',
+    from: 'devm_kfree(dev, ',
+    to: 'kfree(',
+  },
+]
+
+/** A piece of text that stands once in a file of the source, and what is to be there. */
+interface Correction {
+  readonly file: string
+  readonly from: string
+  readonly to: string
+}
+
+/**
  * Linux built from Debian's source with the options of a configuration file, all others off.
  *
  * @param configuration file with the options
@@ -34,7 +60,12 @@ export async function builtKernel(
 ): Promise<Kernel> {
   const wanted = await readFile(configuration, 'utf8')
   const source = await debian.resolveOne('linux-source-6.12')
-  const ingredients = { source: source.version, configuration: wanted, modules }
+  const ingredients = {
+    source: source.version,
+    configuration: wanted,
+    modules,
+    corrections: corrections.map(({ file, from, to }) => `${file}: ${from} -> ${to}`),
+  }
   const folder = await cache.artefact('built-linux', ingredients, async (into) => {
     if (!mayBuild) throw notBuilt(`Linux ${source.version}`)
     await ensureHostTools(crossBuildTools, progress)
@@ -47,6 +78,7 @@ export async function builtKernel(
         }),
       )
       const root = join(tree, 'linux-source-6.12')
+      for (const correction of corrections) await correct(root, correction)
       await progress.step(
         `building Linux ${source.version} for arm64, which takes 4 to 9 minutes on 2 processors`,
         () => buildLinux(root, configuration, wanted, signal),
@@ -65,6 +97,16 @@ export async function builtKernel(
     modules: modules.map((module) => join(folder, module.replace(/.*\//, ''))),
     description: `Linux ${source.version} with XEN_VIRTIO`,
   }
+}
+
+/** @throws RigError when the source does not have the text, or has it more than once */
+async function correct(root: string, { file, from, to }: Correction): Promise<void> {
+  const path = join(root, file)
+  const parts = (await readFile(path, 'utf8')).split(from)
+  if (parts.length !== 2) {
+    throw new RigError(`${file} of Linux has "${from}" ${parts.length - 1} times instead of once`)
+  }
+  await writeFile(path, parts.join(to))
 }
 
 async function buildLinux(
