@@ -16,7 +16,9 @@ await report('guest', async () => {
   const rows = await checkWithRig('guest', 'test-xen-guest.mjs', mayBuild ? [] : ['--no-build'])
   const unbuilt = rows.some(({ skipped, passed, failed }) => skipped > 0 && passed + failed === 0)
   if (!mayBuild && unbuilt) {
-    rows[0]?.notes.push(`there was no time to build: ${left} of the ${buildingSeconds} that it may take`)
+    rows[0]?.notes.push(
+      `there was no time to build: ${left} of the ${buildingSeconds} that it may take`,
+    )
   }
   return rows
 })

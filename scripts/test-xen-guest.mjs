@@ -2,10 +2,6 @@
 // Lets Linux guests use disks that an emulated dom0 serves. Parameters go to the rig, after these.
 import process from 'node:process'
 
-process.argv.splice(
-  2,
-  0,
-  ...['--boot', 'device-model', '--disks', 'mixed', '--guests', '8'],
-  ...['board', 'disks'],
-)
+const PARAMETERS = '--boot device-model --disks mixed --guests 8 board disks'
+process.argv.splice(2, 0, ...PARAMETERS.split(' '))
 await import('./test-xen.mjs')

@@ -334,21 +334,23 @@ describe('a board', () => {
 })
 
 it('a board without a budget for foreign memory keeps nothing mapped that no request uses', async () => {
-  const mappedAfterReading = async (foreignBudgetBytes: number | undefined): Promise<number> => {
-    const disk = randomDisk(2 ** 18)
-    const world = openWorld({
-      addressing: 'foreign',
-      foreignBudgetBytes,
-      devices: blockDevices(disk),
-    })
-    const driver = world.guest.blockDriver(0, { queueSize: 16 })
-    await driver.start()
-    expect(await readDisk(driver)).toMatchObject({ sha256: sha256(disk.bytes) })
-    await driver.close()
-    const { mappedPages } = world.hypervisor.usage
-    await world.board.close()
-    return mappedPages
-  }
   expect(await mappedAfterReading(0)).toBe(0)
   expect(await mappedAfterReading(undefined)).toBeGreaterThan(0)
 })
+
+/** Pages that a board has mapped when all requests for its disk have ended. */
+async function mappedAfterReading(foreignBudgetBytes: number | undefined): Promise<number> {
+  const disk = randomDisk(2 ** 18)
+  const world = openWorld({
+    addressing: 'foreign',
+    foreignBudgetBytes,
+    devices: blockDevices(disk),
+  })
+  const driver = world.guest.blockDriver(0, { queueSize: 16 })
+  await driver.start()
+  expect(await readDisk(driver)).toMatchObject({ sha256: sha256(disk.bytes) })
+  await driver.close()
+  const { mappedPages } = world.hypervisor.usage
+  await world.board.close()
+  return mappedPages
+}

@@ -172,8 +172,9 @@ export class MapCache<
    * read-only mapping is beside the writable one, both are replaced, and the place of the writable one
    * is returned.
    *
-   * When the backend maps nothing, its error is thrown, and the mapping shows zeros: as the dummy that it
-   * was, or until its pages are mapped again by a request for them.
+   * When the backend maps nothing, its error is thrown, and the mapping keeps its address and shows zeros: as
+   * the dummy that it was, or until a replacement succeeds or a request maps its pages again. A cache that
+   * unmaps at once maps them elsewhere then (S23). So it is when a bucket is replaced by itself.
    *
    * @throws NotMappedError `ERR_XMC_NOT_MAPPED` (S44); RefusedError `ERR_XMC_REFUSED` over pinned pages
    * @throws PagesMissingError `ERR_XMC_PAGES_MISSING`: replaced, but a page of it is missing
@@ -219,7 +220,8 @@ export class MapCache<
   /**
    * Drops everything the guest may have changed: drains the registered users, then unmaps every
    * unlocked mapping and hides the locked ones from new requests until they are released.
-   * Mappings of pinned pages are left alone (S36–S40).
+   * Mappings of pinned pages are left alone (S36–S40), and locked ones that hold nothing of the guest:
+   * dummies, and what a failed replacement has left (S42).
    */
   async invalidateAll(): Promise<InvalidationReport> {
     const drainFailures = await this.users.drain()

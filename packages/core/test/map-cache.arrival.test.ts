@@ -385,6 +385,99 @@ describe('MapCache.replace', () => {
     expect(double.misuse).toEqual([])
   })
 
+  it.each([
+    ['keeps mappings', undefined, 13],
+    ['unmaps at once', AT_ONCE, 0],
+  ])(
+    'serves no zeros when a bucket is replaced by itself and the backend maps nothing, where it %s',
+    (_, retention, shownAfterwards) => {
+      const { cache, double } = setUp(small(8), { retention })
+      const place = cache.lock(testPage(1), 0, 0, 0)
+      cache.replace(testPage(1), testPage(13), 1)
+      expect(cache.loadUint32(testPage(13), 0)).toBe(13)
+      double.failNextMap = 12
+      expect(() => cache.replace(testPage(13), testPage(13), 1)).toThrow(SystemCallError)
+      expect([0, 1, 2, 3].map((page) => contentAt(cache, page))).toEqual([0, 0, 0, 0])
+      expect(cache.pageOf(place)).toBe(13)
+      // The next request maps the page: in its place, or anew as the original does (S23).
+      expect(cache.loadUint32(testPage(13), 0)).toBe(13)
+      expect(contentAt(cache, place)).toBe(shownAfterwards)
+      cache.replace(testPage(13), testPage(13), 1)
+      expect(contentAt(cache, place)).toBe(13)
+      cache.unlock(place, 0)
+      cache.close()
+      expect(double.mapped.size).toBe(0)
+      expect(double.misuse).toEqual([])
+    },
+  )
+
+  it('serves no zeros when one of two mappings of the new pages could not be made', () => {
+    const { cache, double } = setUp(small(8))
+    const there = cache.lock(testPage(13), 0, 1, 0)
+    const place = cache.lock(testPage(1), 0, 1, 0)
+    cache.replace(testPage(1), testPage(13), 1)
+    double.failNextMap = 12
+    expect(() => cache.replace(testPage(13), testPage(13), 1)).toThrow(SystemCallError)
+    expect([there, place].map((at) => contentAt(cache, at)).toSorted((a, b) => a - b)).toEqual([
+      0, 13,
+    ])
+    expect([there, place].map((at) => cache.pageOf(at))).toEqual([13, 13])
+    for (let nth = 0; nth < 2; nth++) expect(cache.loadUint32(testPage(13), 0)).toBe(13)
+    expect(contentAt(cache, cache.lock(testPage(13), 0, 1, 0))).toBe(13)
+  })
+
+  it('S42 can be tried again after a full invalidation, when the backend mapped nothing', async () => {
+    const { cache, double } = setUp(small(8))
+    const place = cache.lock(testPage(5), 0, 16, 0)
+    double.failNextMap = 12
+    expect(() => cache.replace(testPage(5), testPage(105), 1)).toThrow(SystemCallError)
+    expect(await cache.invalidateAll()).toMatchObject({ unmapped: 0, retired: 0 })
+    expect(cache.replace(testPage(5), testPage(105), 1)).toBe(place)
+    expect(contentAt(cache, place)).toBe(105)
+    expect(await cache.invalidateAll()).toMatchObject({ unmapped: 0, retired: 1 })
+    expect(() => cache.replace(testPage(105), testPage(5), 1)).toThrow(NotMappedError)
+  })
+
+  it('knows that nothing is mapped when the pages after a failed replacement fail, too', async () => {
+    const { cache, double } = setUp(small(8))
+    const place = cache.lock(testPage(5), 0, 16, 0)
+    double.failNextMap = 12
+    expect(() => cache.replace(testPage(5), testPage(5), 1)).toThrow(SystemCallError)
+    // A page that fails by itself is in the backend's books; one of a call that fails is not.
+    double.punch(5, 1)
+    expect(() => cache.lock(testPage(5), 0, 16, 0)).toThrow(PagesMissingError)
+    double.failNextMap = 12
+    expect(() => cache.lock(testPage(5), 0, 16, 0)).toThrow(SystemCallError)
+    expect(double.mapped.size).toBe(0)
+    expect(await cache.invalidateAll()).toMatchObject({ unmapped: 0, retired: 0 })
+    double.populate(5, 1)
+    expect(cache.lock(testPage(5), 0, 16, 0)).toBe(place)
+    expect(contentAt(cache, place)).toBe(5)
+    double.failNextMap = 12
+    expect(() => cache.lock(testPage(6), 0, 16, 0)).toThrow(SystemCallError)
+    expect(contentAt(cache, place)).toBe(5)
+    cache.unlock(place, 0)
+    cache.unlock(place, 0)
+    cache.close()
+    expect(double.misuse).toEqual([])
+    expect(double.mapped.size).toBe(0)
+  })
+
+  it('unmaps nothing where neither a failed replacement nor a request has mapped anything', () => {
+    const { cache, double } = setUp(small(8))
+    const place = cache.lock(testPage(5), 0, 16, 0)
+    double.failNextMap = 12
+    expect(() => cache.replace(testPage(5), testPage(5), 1)).toThrow(SystemCallError)
+    double.punch(5, 1)
+    expect(() => cache.lock(testPage(5), 0, 16, 0)).toThrow(PagesMissingError)
+    double.failNextMap = 12
+    expect(() => cache.lock(testPage(5), 0, 16, 0)).toThrow(SystemCallError)
+    cache.unlock(place, 0)
+    cache.close()
+    expect(double.misuse).toEqual([])
+    expect(cache.statistics).toMatchObject({ entries: 0, unmapCalls: 0 })
+  })
+
   it('can be tried again when the backend mapped nothing', () => {
     const { cache, double } = setUp(small(8))
     const place = cache.lock(testPage(5), 0, 16, 0)

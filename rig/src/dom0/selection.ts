@@ -1,7 +1,7 @@
 import type { Suite } from './suite.ts'
 
 /** A suite, and which of its cases are to run. */
-export interface SelectedSuite {
+interface SelectedSuite {
   readonly suite: Suite
   readonly ids: ReadonlySet<string>
 }

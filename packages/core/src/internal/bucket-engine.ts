@@ -13,6 +13,7 @@ import {
   holesOf,
   LIST,
   LIVE,
+  REMOVED,
   RETIRED,
   WRITABLE,
 } from './bucket-table.ts'
@@ -31,9 +32,6 @@ export interface EngineOptions {
   readonly retention: Retention
   readonly quarantineBytes: number
 }
-
-/** Errno of the pages of a mapping that a failed replacement removed. */
-const EIO = 5
 
 /**
  * What is mapped where in a window, and what goes when. The hit path works on the arrays of this
@@ -236,7 +234,7 @@ export class BucketEngine<Page extends number> {
       this.backend.mapAt(windowPage, pages, (flags & WRITABLE) !== 0, errors)
     } catch (error) {
       // The place holds anonymous pages now. A dummy is as before; what was real is missing from now on.
-      const holes = (flags & DUMMY) === 0 ? errors.fill(EIO) : this.table.holes.get(slot)
+      const holes = (flags & DUMMY) === 0 ? errors.fill(REMOVED) : this.table.holes.get(slot)
       this.hide(slot)
       this.table.moveTo(slot, this.table.firstPage[slot]!, flags | DUMMY, holes)
       throw error

@@ -7,6 +7,9 @@ export const DUMMY = 4
 export const RETIRED = 8
 export const LIST = 16
 
+/** Errno (EIO) of pages in {@link BucketTable.holes} that a failed call removed: nothing is in their place. */
+export const REMOVED = 5
+
 /** What a request needs of an entry, and what was found to be missing. */
 export interface BucketRequest {
   /** Number of the first bucket: page / pages per bucket. */

@@ -9,6 +9,7 @@ import {
   DUMMY,
   holesOf,
   noMissing,
+  REMOVED,
   WRITABLE,
 } from './bucket-table.ts'
 import { asWindowPage } from './window-page.ts'
@@ -227,7 +228,15 @@ export class Misses<Page extends number> {
         const errors = new Int32Array(pages.count)
         const windowPage = asWindowPage(place + start)
         this.engine.noteMapCall(bucketOf(firstPage, this.engine.pagesPerBucket), pages.count)
-        yield { windowPage, pages, writable, errors }
+        try {
+          yield { windowPage, pages, writable, errors }
+        } catch (error) {
+          holes.fill(REMOVED, start, end)
+          if (holes.every((errno) => errno === REMOVED)) {
+            this.engine.table.flags[slot] = this.engine.table.flags[slot]! | DUMMY
+          }
+          throw error
+        }
         holes.set(errors, start)
         this.engine.table.flags[slot] = this.engine.table.flags[slot]! & ~DUMMY
       }

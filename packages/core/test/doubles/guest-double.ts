@@ -84,6 +84,8 @@ export class GuestDouble implements MapBackend<TestPage> {
   readonly missing: Map<number, number> = new Map()
   /** The next map call fails as a whole with this errno. */
   failNextMap: number | undefined
+  /** Window page of the last map call that failed as a whole. */
+  failedMapAt: number | undefined
   /** The next unmap call fails, and its mapping stays. */
   failNextUnmap = false
   /** Awaited before an asynchronous map does its work. */
@@ -141,6 +143,7 @@ export class GuestDouble implements MapBackend<TestPage> {
     if (this.failNextMap !== undefined) {
       const errno = this.failNextMap
       this.failNextMap = undefined
+      this.failedMapAt = windowPage
       for (let nth = 0; nth < count; nth++) this.mapped.delete(windowPage + nth)
       this.window.zero(windowPage, count)
       throw new SystemCallError('map of the double', errno, 'told to fail')

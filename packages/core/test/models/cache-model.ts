@@ -167,11 +167,20 @@ export class CacheModel {
     return lock
   }
 
-  /** Notes that everything was invalidated. */
-  invalidated(): void {
+  /** Locks whose mappings hold nothing of the guest: a full invalidation leaves them as they are (S42). */
+  empty(): Lock[] {
+    return this.locks.filter((lock) => !this.isMapped(lock))
+  }
+
+  /** Notes that everything was invalidated; `empty` are the locks that were empty before. */
+  invalidated(empty: readonly Lock[]): void {
     if (this.kind.pinned) return
     this.invalidations++
-    for (const lock of this.locks) lock.retired = 'yes'
+    for (const lock of this.locks) {
+      const isEmpty = !this.isMapped(lock)
+      if (empty.includes(lock) !== isEmpty) lock.retired = lock.retired === 'yes' ? 'yes' : 'maybe'
+      else if (!isEmpty) lock.retired = 'yes'
+    }
   }
 
   /** Locks whose mapping a replacement at these buckets reaches, unless it is retired. */
@@ -186,16 +195,21 @@ export class CacheModel {
     for (const lock of locks) {
       for (const expected of lock.contents) {
         expected.page += (index - lock.index) * BUCKET
-        expected.state = this.double.missing.has(expected.page) ? 'either' : 'guest'
+        // One that is retired has not moved, and its address does not tell that if it would be the same.
+        const isKept =
+          index === lock.index && lock.retired === 'maybe' && expected.state !== 'guest'
+        const isMissing = this.double.missing.has(expected.page)
+        expected.state = isMissing || isKept ? 'either' : 'guest'
       }
       lock.index = index
     }
   }
 
-  /** Notes that these locks' mappings were removed by a replacement that failed. */
+  /** Notes that these locks' mappings were removed by a replacement that failed; they must show zeros. */
   replaceFailed(locks: readonly Lock[]): void {
     for (const lock of locks) {
-      for (const expected of lock.contents) {
+      for (const [nth, expected] of lock.contents.entries()) {
+        assert.equal(this.seen(lock.place + nth, expected.page).state, 'zeros')
         if (expected.state === 'guest') expected.state = 'either'
       }
     }
@@ -288,6 +302,12 @@ export class CacheModel {
   /** Stops listening. */
   dispose(): void {
     diagnostics.unsubscribe('xmc_unmap_failed', this.noteLost)
+  }
+
+  /** Whether the backend has put anything in the place of a lock's mapping that is there still. */
+  private isMapped({ slot, slotCount }: Lock): boolean {
+    const places = Array.from({ length: slotCount * BUCKET }, (_, nth) => slot * BUCKET + nth)
+    return places.some((place) => this.double.mapped.has(place))
   }
 
   /** What a place of the window holds, which must be a guest page or zeros that may be there. */

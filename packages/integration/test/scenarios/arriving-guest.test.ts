@@ -84,6 +84,43 @@ describe('a guest that arrives by migration', () => {
     },
   )
 
+  it.each(
+    inEachMode({
+      // As in the original, a bucket with missing pages is mapped anew, elsewhere.
+      strict: { calls: ['fm(0x300,256)'], notified: ['add(256)'], stored: 0 },
+      default: { calls: ['fm(0x301,1)'], notified: [], stored: 0x5a },
+    }),
+  )(
+    'in %s mode: a bucket whose own replacement fails shows zeros, and is mapped again',
+    (_, mode) => {
+      using world = new ForeignWorld(mode)
+      world.populate(0)
+      world.populate(0x300)
+      const pointer = world.lock(0x1000, 0)
+      world.cache.replace(frameOf(0x1000), frameOf(0x301000), 1)
+      expect(world.bytesAt(pointer, 4096)).toEqual(contents(0x301000, 4096))
+      world.calls()
+      world.notified()
+      world.hypervisor.faults.fail({ site: 'foreign.map', errno: 'ENOMEM' })
+      expect(() => world.cache.replace(frameOf(0x301000), frameOf(0x301000), 1)).toThrow(
+        failure('ERR_XMC_FOREIGN_MAP', { errnoName: 'ENOMEM' }),
+      )
+      expect(world.calls()).toEqual(['fm(0x300,256) ENOMEM'])
+      expect(world.mapped()).toEqual([])
+      expect(world.bytesAt(pointer, 4096)).toEqual(new Uint8Array(4096))
+      expect(world.lookup(pointer)).toBe(0x301000)
+      // An access maps what is not mapped any more, and does not read the zeros.
+      expect(world.access(0x301000, 4096)).toEqual(contents(0x301000, 4096))
+      expect(world.calls()).toEqual(mode.expected.calls)
+      world.viewAt(pointer).setUint8(0, 0x5a)
+      expect(world.guestBytes(0x301000, 1)).toEqual(Uint8Array.of(mode.expected.stored))
+      expect(world.notified()).toEqual(mode.expected.notified)
+      world.cache.replace(frameOf(0x301000), frameOf(0x301000), 1)
+      expect(world.bytesAt(pointer, 4096)).toEqual(world.guestBytes(0x301000, 4096))
+      world.release(pointer)
+    },
+  )
+
   it('S44 there is nothing to replace: an unmapped address, no pages, a grant', () => {
     using world = new ForeignWorld()
     using grants = new GrantWorld()

@@ -27,7 +27,12 @@ export class Backend {
   /** Starts one that serves images to a domain, and resolves when it does. */
   static async start(domain: number, paths: readonly string[]): Promise<Backend> {
     const backend = new Backend([
-      ...['serve', '--xen', '--json', '--foreign', '--domain', String(domain)],
+      'serve',
+      '--xen',
+      '--json',
+      '--foreign',
+      '--domain',
+      String(domain),
       ...paths.flatMap((path) => ['--disk', path]),
     ])
     await backend.#until('serves', () => backend.#notices.includes('serving'))

@@ -7,10 +7,7 @@ import { join } from 'node:path'
 const IMAGE_BYTES = 32 * 2 ** 20
 
 /** Blocks of 4 KiB, and everything zeroed from the start: Linux would write the rest of it in the background. */
-const FORMAT = [
-  ...['-q', '-F', '-t', 'ext4', '-b', '4096', '-N', '1024'],
-  ...['-E', 'lazy_itable_init=0,lazy_journal_init=0'],
-]
+const FORMAT = '-q -F -t ext4 -b 4096 -N 1024 -E lazy_itable_init=0,lazy_journal_init=0'.split(' ')
 
 /** Exit code of `e2fsck` that has found errors and mended all of them. */
 const MENDED = 1
