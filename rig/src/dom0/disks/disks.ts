@@ -133,6 +133,9 @@ const cases: readonly Case[] = [
       await killed.kill()
       const next = await Backend.start(guestDomain, paths)
       match(next.notices, /took over the ioreq server/)
+      // Nobody answers what the killed one had taken.
+      const lost = await guest.shell('sleep 2; cat /sys/block/vd?/inflight')
+      process.stdout.write(`D14: requests for which Linux waits, reads and writes: ${lost}\n`)
       await destroyDomain(guestDomain)
       assertNothingLeft(await next.ended(), 'destroyed')
       for (const image of images) {
