@@ -87,7 +87,7 @@ export async function runCommandLine(
     .option('--guests <count>', 'guests to start: 3 for the suites, 1 with --run', guests)
     .option(
       '--machines <count>',
-      'share the suites among machines; 2 where there is room',
+      'share the cases among machines; 2 where there is room, unless one name is given',
       machines,
     )
     .option('--limit <seconds>', 'kill the emulator after this time', seconds, DEFAULT_LIMIT)
@@ -131,7 +131,7 @@ async function run(
   let results: RunResults
   let exitCode: number
   try {
-    const shared = options.machines ?? (names.length === 0 ? possibleMachines() : 1)
+    const shared = options.machines ?? (names.length === 1 ? 1 : possibleMachines())
     const count = options.run === undefined ? shared : 1
     const outcome = await runInParts(
       {

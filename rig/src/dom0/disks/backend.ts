@@ -8,14 +8,39 @@ const PROGRAM = fileURLToPath(new URL('./main.js', import.meta.resolve('@xmc/arm
 /** Time that a backend may take to serve, and to end. */
 const LIMIT_MILLISECONDS = 60_000
 
+/** Backends that serve the same images to a domain, one after the other. None outlives it. */
+export class Backends {
+  readonly #parameters: readonly string[]
+  readonly #started: Backend[] = []
+
+  constructor(domain: number, paths: readonly string[]) {
+    this.#parameters = [
+      ...['serve', '--xen', '--json', '--foreign', '--domain', String(domain)],
+      ...paths.flatMap((path) => ['--disk', path]),
+    ]
+  }
+
+  /** Starts one; resolves when it serves. */
+  async start(): Promise<Backend> {
+    const backend = new Backend(this.#parameters)
+    this.#started.push(backend)
+    await backend.serves()
+    return backend
+  }
+
+  [Symbol.dispose](): void {
+    for (const backend of this.#started) void backend.kill()
+  }
+}
+
 /** `arm-virt serve --xen` in a process of its own, which can be killed. */
-export class Backend {
+class Backend {
   readonly #child: ChildProcess
   readonly #closed: Promise<unknown>
   #notices = ''
   #output = ''
 
-  private constructor(parameters: readonly string[]) {
+  constructor(parameters: readonly string[]) {
     this.#child = spawn(process.execPath, [PROGRAM, ...parameters], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -24,19 +49,9 @@ export class Backend {
     this.#closed = once(this.#child, 'close')
   }
 
-  /** Starts one that serves images to a domain, and resolves when it does. */
-  static async start(domain: number, paths: readonly string[]): Promise<Backend> {
-    const backend = new Backend([
-      'serve',
-      '--xen',
-      '--json',
-      '--foreign',
-      '--domain',
-      String(domain),
-      ...paths.flatMap((path) => ['--disk', path]),
-    ])
-    await backend.#until('serves', () => backend.#notices.includes('serving'))
-    return backend
+  /** Resolves when it serves. */
+  serves(): Promise<void> {
+    return this.#until('serves', () => this.#notices.includes('serving'))
   }
 
   /** What it has said on standard error. */

@@ -1,9 +1,9 @@
 import { equal, match, ok } from 'node:assert/strict'
 import { needingDeviceModels } from '../device-models.ts'
 import { destroyDomain, pauseDomain, shutDownDomain, unpauseDomain } from '../domain-control.ts'
-import { guestDomain, mortalDomains } from '../guest.ts'
+import { guestDomain } from '../guest.ts'
 import { type Case, caseSuite, type Suite } from '../suite.ts'
-import { Backend } from './backend.ts'
+import { Backends } from './backend.ts'
 import { digestOf } from './disk-image.ts'
 import { endCase } from './end-case.ts'
 import { TREE } from './guest-disks.ts'
@@ -80,8 +80,8 @@ const cases: readonly Case[] = [
         }
       }),
   },
-  endCase('D11', 'destroyed', mortalDomains[0], (domain) => destroyDomain(domain)),
-  endCase('D12', 'crashed', mortalDomains[1], (domain) => shutDownDomain(domain, crashed)),
+  endCase('D11', 'destroyed', destroyDomain),
+  endCase('D12', 'crashed', (domain) => shutDownDomain(domain, crashed)),
   {
     id: 'D13',
     title:
@@ -89,12 +89,13 @@ const cases: readonly Case[] = [
     run: async () => {
       const images = await makeImages()
       const paths = images.map(({ path }) => path)
-      const killed = await Backend.start(guestDomain, paths)
+      using backends = new Backends(guestDomain, paths)
+      const killed = await backends.start()
       const guest = await connect()
       await guest.bind()
       for (const slot of [0, 1]) await copyTree(guest, slot)
       await killed.kill()
-      const next = await Backend.start(guestDomain, paths)
+      const next = await backends.start()
       match(next.notices, /took over the ioreq server/)
       for (const slot of [0, 1]) await guest.unbind(slot)
       await guest.bind()
@@ -115,7 +116,8 @@ const cases: readonly Case[] = [
     run: async () => {
       const images = await makeImages()
       const paths = images.map(({ path }) => path)
-      const killed = await Backend.start(guestDomain, paths)
+      using backends = new Backends(guestDomain, paths)
+      const killed = await backends.start()
       const guest = await connect()
       await guest.bind()
       for (const slot of [0, 1]) {
@@ -123,9 +125,9 @@ const cases: readonly Case[] = [
         await guest.mount(slot)
       }
       await guest.startWriting([0, 1])
-      await changed(images.map(({ path }) => path))
+      await changed(paths)
       await killed.kill()
-      const next = await Backend.start(guestDomain, paths)
+      const next = await backends.start()
       match(next.notices, /took over the ioreq server/)
       // Nobody answers what the killed one had taken.
       const lost = await guest.shell('sleep 2; cat /sys/block/vd?/inflight')

@@ -1,6 +1,7 @@
 import { deepEqual, equal } from 'node:assert/strict'
 import type { DomainEnd } from '@xmc/arm-virt'
-import type { Case } from '../suite.ts'
+import { nextMortal } from '../mortal-guests.ts'
+import { type Case, Skip } from '../suite.ts'
 import { digestOf } from './disk-image.ts'
 import { TREE } from './guest-disks.ts'
 import { ServedDisks } from './served-disks.ts'
@@ -9,19 +10,19 @@ import { connect, copyTree, until, writing } from './steps.ts'
 /**
  * A guest that ends while both disks have requests of it in flight. What it had synced is on the disks, and nothing of it
  * is mapped.
- *
- * @param domain a guest that nobody needs any more
  */
 export function endCase(
   id: string,
   end: DomainEnd,
-  domain: number,
   endDomain: (domain: number) => Promise<void> | void,
 ): Case {
   return {
     id,
     title: `a guest that ends while it writes (${end}): what it synced is there, nothing of it is mapped`,
     run: async () => {
+      const domain = nextMortal()
+      if (domain === undefined)
+        throw new Skip('no guest is left that may end: start more, with --guests')
       const served = await ServedDisks.open(domain)
       const { board, hypervisor, images } = served
       const guest = await connect(domain)

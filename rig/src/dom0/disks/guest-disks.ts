@@ -28,11 +28,11 @@ export class GuestDisks {
     return output.trim()
   }
 
-  /** Lets the driver have both transports, which a board has to serve. */
+  /** Lets the driver have both transports, which a board has to serve; anew where it has them. */
   async bind(): Promise<void> {
-    const [first = '', second = ''] = TRANSPORTS
     await this.shell(
-      `if [ -e ${DRIVER} ]; then echo ${first} > ${DRIVER}/bind; echo ${second} > ${DRIVER}/bind; ` +
+      `if [ -e ${DRIVER} ]; then for t in ${TRANSPORTS.join(' ')}; do ` +
+        `if [ -e ${DRIVER}/$t ]; then echo $t > ${DRIVER}/unbind; fi; echo $t > ${DRIVER}/bind; done; ` +
         'else for m in virtio_ring virtio virtio_blk virtio_mmio; do insmod /modules/$m.ko; done; fi',
     )
   }

@@ -21,25 +21,25 @@ export function treeCase(id: string, addressing: keyof typeof SLOTS, inFlight: n
         const before = countsOf(served, addressing)
         await copyTree(guest, slot)
         equal(await digestOnDisk(guest, slot), expected)
+        const place = await guest.mount(slot)
+        await guest.shell(`dd if=/dev/zero of=${place}/burst bs=256k count=1 conv=fsync`)
+        await guest.unmount(slot)
         const image = served.images[slot]
         await image?.assertClean()
         equal(await image?.digestOf('tree'), expected)
         equal(served.board.transports[slot]?.statistics.mostInFlight, inFlight)
-        tell(id, before, countsOf(served, addressing))
+        tell(id, addressing, before, countsOf(served, addressing))
         equal(served.hypervisor.usage.pinnedGrants, RING_PAGES)
       })
     },
   }
 }
 
-/**
- * The main job by plain addresses, once with a cache and once with every buffer mapped for itself and for as long as its
- * request takes.
- */
+/** The main job by plain addresses, once with a cache and once with nothing mapped but what requests under way use. */
 export const costCase = (id: string): Case => ({
   id,
   title:
-    'costs less than a call for two requests by plain addresses, where mapping each buffer costs over two for one',
+    'costs less than a call for two requests by plain addresses, and over one for each where nothing stays mapped',
   run: async () => {
     const costs: number[] = []
     for (const foreignBudgetBytes of [undefined, 0]) {
@@ -47,13 +47,13 @@ export const costCase = (id: string): Case => ({
         const before = countsOf(served, 'foreign')
         await copyTree(guest, SLOTS.foreign)
         await digestOnDisk(guest, SLOTS.foreign)
-        const { requests, calls } = tell(id, before, countsOf(served, 'foreign'))
+        const { requests, calls } = tell(id, 'foreign', before, countsOf(served, 'foreign'))
         costs.push(calls / requests)
       })
     }
     const [cached = Number.NaN, uncached = Number.NaN] = costs
     ok(cached < 0.5, `${cached} calls for a request`)
-    ok(uncached > 2, `${uncached} calls for a request`)
+    ok(uncached > 1, `${uncached} calls for a request`)
   },
 })
 
@@ -72,7 +72,7 @@ function countsOf({ board, hypervisor }: ServedDisks, addressing: keyof typeof S
 }
 
 /** Prints what was counted between two moments, for whoever reads the console. */
-function tell(id: string, before: Counts, after: Counts): Counts {
+function tell(id: string, addressing: keyof typeof SLOTS, before: Counts, after: Counts): Counts {
   const counts = {
     requests: after.requests - before.requests,
     hits: after.hits - before.hits,
@@ -80,9 +80,13 @@ function tell(id: string, before: Counts, after: Counts): Counts {
     calls: after.calls - before.calls,
   }
   const { requests, hits, misses, calls } = counts
+  // A grant that is mapped is unmapped, too; the other calls copy headers, tables and status bytes.
+  const copies = addressing === 'grants' ? calls - 2 * misses : 0
+  const each = 2 * (hits + misses + copies)
+  const perRequest = (count: number): string => `${(count / requests).toFixed(2)} for a request`
   process.stdout.write(
-    `${id}: ${requests} requests, ${hits} hits, ${misses} misses, ${calls} calls of the hypervisor, ` +
-      `${(calls / requests).toFixed(2)} for a request\n`,
+    `${id}: ${requests} requests, ${hits} hits, ${misses} misses, ${calls} calls of the hypervisor ` +
+      `(${perRequest(calls)}); every buffer mapped and unmapped for itself: ${each} (${perRequest(each)})\n`,
   )
   return counts
 }

@@ -1,13 +1,10 @@
 import { type DomainEnd, XenHypervisor } from '@xmc/arm-virt'
 import type { GuestControl, HypervisorCase, HypervisorProvider } from '@xmc/board-contract'
 import type { Unavailable } from '@xmc/contract'
-import { domainId, Hypervisor } from '@xmc/xen'
 import { reservedFrames } from '../../guest/memory-layout.ts'
 import { destroyDomain, shutDownDomain } from '../domain-control.ts'
 import { Guest, guestDomain } from '../guest.ts'
-
-/** Guests that a case may end, one each; those that other suites leave alone come first. */
-const mortals = [4, 5, 6, 7, 8, 2, 3]
+import { nextMortal } from '../mortal-guests.ts'
 
 /**
  * What a shell gives for a command that a signal ended, since nobody answers for the address that it touched: SIGKILL is what
@@ -90,19 +87,8 @@ async function giveUp(guest: Guest): Promise<void> {
   if (code !== 0) throw new Error(`${command} ended with ${code}: ${output}`)
 }
 
-/** The next guest that a case may end; undefined when none is left. */
-function nextMortal(): number | undefined {
-  using xen = new Hypervisor()
-  using domains = xen.domains()
-  for (let domain = mortals.shift(); domain !== undefined; domain = mortals.shift()) {
-    const information = domains.information(domainId(domain))
-    if (information?.shutdownCode === undefined && information?.dying === false) return domain
-  }
-  return undefined
-}
-
 function unavailableEnding({ requires }: Pick<HypervisorCase, 'requires'>): Unavailable {
   return requires.includes('ending')
-    ? { unavailable: 'no guest is left that may end: start more, with --guests 6' }
+    ? { unavailable: 'no guest is left that may end: start more, with --guests' }
     : { unavailable: 'all cases share this guest' }
 }
