@@ -11,7 +11,7 @@ for module in xen-evtchn xen-gntalloc; do
   if [ -e /modules/$module.ko ]; then insmod /modules/$module.ko; fi
 done
 # Node takes the one processor for seconds: it waits until dom0 has something to ask.
-while [ "$(devmem "$wanted_address" 32)" != "$wanted" ]; do sleep 0.3; done
+while [ "$(devmem "$wanted_address" 32)" != "$wanted" ]; do sleep 1; done
 cd /xmc
 node dist/guest/main.js </dev/null
 echo "the guest's program ended with $?"

@@ -111,10 +111,18 @@ export async function prepareMachine(
 /** Where modules stand in the machine's memory at boot, one after the other. */
 class ModuleMemory {
   readonly parameters: string[] = []
+  readonly #loaded = new Map<string, BootModule>()
   #next = firstModule
 
-  /** Puts files end to end, as one module. */
+  /** Puts files end to end, as one module. Domains share it: Xen copies from it for each. */
   async load(files: readonly string[]): Promise<BootModule> {
+    const key = files.join('\n')
+    const module = this.#loaded.get(key) ?? (await this.#load(files))
+    this.#loaded.set(key, module)
+    return module
+  }
+
+  async #load(files: readonly string[]): Promise<BootModule> {
     const address = this.#next
     let end = address
     for (const file of files) {
