@@ -1,6 +1,8 @@
+import { foreignMemoryContract, grantTableContract } from '@xmc/contract'
 import { describe, expect, it } from 'vitest'
 import { selectCases } from '../src/dom0/selection.ts'
 import { caseSuite } from '../src/dom0/suite.ts'
+import { deviceModelSuites, suites } from '../src/dom0/suites.ts'
 
 const suite = (name: string, ids: readonly string[]) =>
   caseSuite(
@@ -55,4 +57,20 @@ describe('selectCases', () => {
     ])
     expect(select('--part=2/2', 'two/B1').selected).toEqual([])
   })
+})
+
+it.each(['--part=1/2', '--part=2/2'])('half of the suites (%s) ends one guest', (part) => {
+  const ending = [
+    ...grantTableContract
+      .filter(({ requires }) => requires.includes('death'))
+      .map(({ id }) => `grants-of-guest/${id}`),
+    ...foreignMemoryContract
+      .filter(({ requires }) => requires.includes('death'))
+      .map(({ id }) => `foreign-memory/${id}`),
+  ]
+  const { selected } = selectCases([part], suites, deviceModelSuites)
+  const names = selected.flatMap(({ suite: { name }, ids }) =>
+    [...ids].map((id) => `${name}/${id}`),
+  )
+  expect(names.filter((name) => ending.includes(name))).toHaveLength(1)
 })

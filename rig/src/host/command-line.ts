@@ -84,7 +84,11 @@ export async function runCommandLine(
         'give each guest the transports of two disks, which dom0 can serve; takes --boot device-model',
       ).choices(diskAddressings),
     )
-    .option('--guests <count>', 'guests to start: 3 for the suites, 1 with --run', guests)
+    .option(
+      '--guests <count>',
+      'guests to start: 3 for the suites on one machine, 2 on each of two, 1 with --run',
+      guests,
+    )
     .option(
       '--machines <count>',
       'share the cases among machines; 2 where there is room, unless one name is given',
@@ -138,7 +142,7 @@ async function run(
         ...(options.run !== undefined && { file: existing(options.run) }),
         beside: options.with.map(existing),
         parameters: names,
-        guests: options.guests ?? (options.run === undefined ? 3 : 1),
+        guests: options.guests ?? usualGuests(options.run !== undefined, count),
         boot: options.boot,
         mayBuild: options.build,
         disks: options.disks,
@@ -167,6 +171,12 @@ async function run(
   if (options.json) stdout.write(json)
   if (options.results !== undefined) await writeFile(options.results, json)
   return exitCode
+}
+
+/** The guest that lives as long as dom0, and one for each of the suites' two cases that end one; each of two machines has one of these. */
+function usualGuests(ownProgram: boolean, machines: number): number {
+  if (ownProgram) return 1
+  return machines === 1 ? 3 : 2
 }
 
 function explain({ problems, tail, console }: RunOutcome, progress: Progress): void {
