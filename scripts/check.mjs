@@ -39,7 +39,10 @@ const steps = [
     'guest',
     (name) =>
       reporting(name, 'npm', [
-        ...['run', '--silent', 'check:guest', '--'],
+        'run',
+        '--silent',
+        'check:guest',
+        '--',
         `--seconds-left=${Math.floor(budgetSeconds - performance.now() / 1000)}`,
       ]),
   ],

@@ -173,10 +173,13 @@ async function run(
   return exitCode
 }
 
-/** The guest that lives as long as dom0, and one for each of the suites' two cases that end one; each of two machines has one of these. */
-function usualGuests(ownProgram: boolean, machines: number): number {
+/**
+ * The guest that lives as long as dom0, and one for each of the suites' two cases that end one; each of two machines has one
+ * of these cases.
+ */
+function usualGuests(ownProgram: boolean, machineCount: number): number {
   if (ownProgram) return 1
-  return machines === 1 ? 3 : 2
+  return machineCount === 1 ? 3 : 2
 }
 
 function explain({ problems, tail, console }: RunOutcome, progress: Progress): void {

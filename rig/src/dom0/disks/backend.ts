@@ -15,7 +15,11 @@ export class Backends {
 
   constructor(domain: number, paths: readonly string[]) {
     this.#parameters = [
-      ...['serve', '--xen', '--json', '--foreign', '--domain', String(domain)],
+      'serve',
+      '--xen',
+      '--json',
+      '--foreign',
+      `--domain=${domain}`,
       ...paths.flatMap((path) => ['--disk', path]),
     ]
   }
