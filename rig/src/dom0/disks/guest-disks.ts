@@ -3,7 +3,7 @@ import type { Guest } from '../guest.ts'
 import { DIGEST_COMMAND } from './disk-image.ts'
 
 /** Files that dom0 and guests have alike: they boot from the same archive. */
-export const TREE = '/xmc/node_modules/@xmc/virtio'
+export const TREE = '/xmc/node_modules/@xmc/xen'
 
 /** Time that a command of the guest may take. */
 const LIMIT_MILLISECONDS = 180_000

@@ -60,10 +60,14 @@ export async function writing(guest: GuestDisks, board: Board): Promise<void> {
   }
 }
 
-/** Mounts a disk, copies {@link TREE} to its folder `tree`, and unmounts it. */
-export async function copyTree(guest: GuestDisks, slot: number): Promise<void> {
+/** Mounts a disk, copies {@link TREE} to its folder `tree`, runs a command at its top, and unmounts it. */
+export async function copyTree(
+  guest: GuestDisks,
+  slot: number,
+  command: string = 'true',
+): Promise<void> {
   const place = await guest.mount(slot)
-  await guest.shell(`cp -r ${TREE} ${place}/tree && sync`)
+  await guest.shell(`cp -r ${TREE} ${place}/tree && sync && cd ${place} && ${command}`)
   await guest.unmount(slot)
 }
 
