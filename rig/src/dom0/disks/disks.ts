@@ -56,7 +56,10 @@ const cases: readonly Case[] = [
         for (const slot of [0, 1]) await guest.unmount(slot)
         for (const image of served.images) await image.mend()
         await guest.bind()
-        for (const slot of [0, 1]) await copyTree(guest, slot)
+        for (const slot of [0, 1]) {
+          await copyTree(guest, slot)
+          equal(await digestOnDisk(guest, slot), await digestOf(TREE))
+        }
       }),
   },
   {
@@ -77,6 +80,7 @@ const cases: readonly Case[] = [
         for (const slot of [0, 1]) {
           await guest.unmount(slot)
           await copyTree(guest, slot)
+          equal(await digestOnDisk(guest, slot), await digestOf(TREE))
         }
       }),
   },
