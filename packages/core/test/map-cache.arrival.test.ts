@@ -22,6 +22,20 @@ import {
   unchecked,
 } from './doubles/set-up.ts'
 
+/** A locked bucket without mappings: its own replacement failed, then its page, then a call as a whole. */
+function emptied() {
+  const { cache, double } = setUp(small(8))
+  const place = cache.lock(testPage(5), 0, 16, 0)
+  double.failNextMap = 12
+  expect(() => cache.replace(testPage(5), testPage(5), 1)).toThrow(SystemCallError)
+  // A page that fails by itself is in the backend's books; one of a call that fails is not.
+  double.punch(5, 1)
+  expect(() => cache.lock(testPage(5), 0, 16, 0)).toThrow(PagesMissingError)
+  double.failNextMap = 12
+  expect(() => cache.lock(testPage(5), 0, 16, 0)).toThrow(SystemCallError)
+  return { cache, double, place }
+}
+
 describe('MapCache.guestArriving', () => {
   it('S41 gives zero pages where nothing can be mapped yet', () => {
     const { cache, double } = setUp({ windowPages: 16_384 })
@@ -439,15 +453,7 @@ describe('MapCache.replace', () => {
   })
 
   it('knows that nothing is mapped when the pages after a failed replacement fail, too', async () => {
-    const { cache, double } = setUp(small(8))
-    const place = cache.lock(testPage(5), 0, 16, 0)
-    double.failNextMap = 12
-    expect(() => cache.replace(testPage(5), testPage(5), 1)).toThrow(SystemCallError)
-    // A page that fails by itself is in the backend's books; one of a call that fails is not.
-    double.punch(5, 1)
-    expect(() => cache.lock(testPage(5), 0, 16, 0)).toThrow(PagesMissingError)
-    double.failNextMap = 12
-    expect(() => cache.lock(testPage(5), 0, 16, 0)).toThrow(SystemCallError)
+    const { cache, double, place } = emptied()
     expect(double.mapped.size).toBe(0)
     expect(await cache.invalidateAll()).toMatchObject({ unmapped: 0, retired: 0 })
     double.populate(5, 1)
@@ -464,14 +470,7 @@ describe('MapCache.replace', () => {
   })
 
   it('unmaps nothing where neither a failed replacement nor a request has mapped anything', () => {
-    const { cache, double } = setUp(small(8))
-    const place = cache.lock(testPage(5), 0, 16, 0)
-    double.failNextMap = 12
-    expect(() => cache.replace(testPage(5), testPage(5), 1)).toThrow(SystemCallError)
-    double.punch(5, 1)
-    expect(() => cache.lock(testPage(5), 0, 16, 0)).toThrow(PagesMissingError)
-    double.failNextMap = 12
-    expect(() => cache.lock(testPage(5), 0, 16, 0)).toThrow(SystemCallError)
+    const { cache, double, place } = emptied()
     cache.unlock(place, 0)
     cache.close()
     expect(double.misuse).toEqual([])

@@ -130,10 +130,7 @@ export class BlockDevice implements VirtioDevice {
     this.identity = identityBytes(disk.identity)
     this.features = featuresOf(disk)
     const requestBytes = segments * segmentBytes + 2 * 512
-    const { inFlight = queueSize } = options
-    if (!Number.isInteger(inFlight) || inFlight < 1 || inFlight > queueSize) {
-      throw new InvalidArgumentError('inFlight', `an integer from 1 to ${queueSize}`, inFlight)
-    }
+    const inFlight = field('inFlight', options.inFlight ?? queueSize, queueSize, 1)
     this.queues = [{ size: queueSize, inFlight, requestBytes }]
     this.configuration = blockConfiguration(disk, {
       segmentBytes,
@@ -370,8 +367,8 @@ function powerOfTwo(name: string, value: number, least: number, most: number): n
   throw new InvalidArgumentError(name, `a power of 2 from ${least} to ${most}`, value)
 }
 
-function field(name: string, value: number | undefined, most: number): number {
-  const number = value ?? 0
-  if (Number.isInteger(number) && number >= 0 && number <= most) return number
-  throw new InvalidArgumentError(name, `an integer from 0 to ${most}`, value)
+function field(name: string, value: number | undefined, most: number, least: number = 0): number {
+  const number = value ?? least
+  if (Number.isInteger(number) && number >= least && number <= most) return number
+  throw new InvalidArgumentError(name, `an integer from ${least} to ${most}`, value)
 }

@@ -12,9 +12,6 @@ import { destroyDomain } from './domain-control.ts'
 /** Domain id of the guest that lives as long as dom0. */
 export const guestDomain = 1
 
-/** Domain ids of guests that a case may destroy, one case each. They are like the first. */
-export const mortalDomains: readonly [number, number] = [2, 3]
-
 /** Milliseconds that the guest may take to boot beside dom0, and then for one answer. */
 const bootLimit = 60_000
 const answerLimit = 20_000
@@ -51,7 +48,7 @@ export class Guest {
   /**
    * Resolves when the guest is up.
    *
-   * @param domain one of {@link mortalDomains}, or {@link guestDomain}, which is the default
+   * @param domain one that `nextMortal` gave, or {@link guestDomain}, which is the default
    * @throws Error when there is none, or it does not boot within a minute
    */
   static async connect(domain: number = guestDomain): Promise<Guest> {

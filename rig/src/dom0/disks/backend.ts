@@ -38,7 +38,7 @@ export class Backends {
 }
 
 /** `arm-virt serve --xen` in a process of its own, which can be killed. */
-class Backend {
+export class Backend {
   readonly #child: ChildProcess
   readonly #closed: Promise<unknown>
   #notices = ''

@@ -3,11 +3,10 @@ import { needingDeviceModels } from '../device-models.ts'
 import { destroyDomain, pauseDomain, shutDownDomain, unpauseDomain } from '../domain-control.ts'
 import { guestDomain } from '../guest.ts'
 import { type Case, caseSuite, type Suite } from '../suite.ts'
-import { Backends } from './backend.ts'
 import { digestOf } from './disk-image.ts'
 import { endCase } from './end-case.ts'
 import { TREE } from './guest-disks.ts'
-import { makeImages, ServedDisks } from './served-disks.ts'
+import { ServedDisks } from './served-disks.ts'
 import {
   assertNothingLeft,
   changed,
@@ -19,6 +18,7 @@ import {
   until,
   writing,
 } from './steps.ts'
+import { takeoverCase } from './takeover-case.ts'
 import { costCase, treeCase } from './tree-case.ts'
 
 /** `SHUTDOWN_crash` */
@@ -30,8 +30,7 @@ const cases: readonly Case[] = [
     title: 'attaches to a paused guest, which finds its disks when it goes on',
     run: async () => {
       pauseDomain(guestDomain)
-      const served = await ServedDisks.open(guestDomain)
-      unpauseDomain(guestDomain)
+      const served = await ServedDisks.open(guestDomain).finally(() => unpauseDomain(guestDomain))
       const guest = await connect()
       await guest.bind()
       for (const slot of [0, 1]) match(await guest.device(slot), /^\/dev\/vd[a-z]$/)
@@ -86,64 +85,39 @@ const cases: readonly Case[] = [
   },
   endCase('D11', 'destroyed', destroyDomain),
   endCase('D12', 'crashed', (domain) => shutDownDomain(domain, crashed)),
-  {
+  takeoverCase({
     id: 'D13',
     title:
       'a backend that is killed while it is idle: the next one takes over, the driver is bound again',
-    run: async () => {
-      const images = await makeImages()
-      const paths = images.map(({ path }) => path)
-      using backends = new Backends(guestDomain, paths)
-      const killed = await backends.start()
-      const guest = await connect()
-      await guest.bind()
-      for (const slot of [0, 1]) await copyTree(guest, slot)
-      await killed.kill()
-      const next = await backends.start()
-      match(next.notices, /took over the ioreq server/)
+    before: async () => {},
+    after: async (guest, next) => {
       for (const slot of [0, 1]) await guest.unbind(slot)
       await guest.bind()
       for (const slot of [0, 1]) equal(await digestOnDisk(guest, slot), await digestOf(TREE))
       for (const slot of [0, 1]) await guest.unbind(slot)
       equal(await guest.complaints(), '')
       assertNothingLeft(await next.stop(), 'SIGTERM')
-      for (const image of images) {
-        await image.assertClean()
-        equal(await image.digestOf('tree'), await digestOf(TREE))
-      }
     },
-  },
-  {
+    settle: (image) => image.assertClean(),
+  }),
+  takeoverCase({
     id: 'D14',
     title:
       'a backend that is killed while the guest writes: the next one takes over, what was synced is there',
-    run: async () => {
-      const images = await makeImages()
-      const paths = images.map(({ path }) => path)
-      using backends = new Backends(guestDomain, paths)
-      const killed = await backends.start()
-      const guest = await connect()
-      await guest.bind()
-      for (const slot of [0, 1]) {
-        await copyTree(guest, slot)
-        await guest.mount(slot)
-      }
+    before: async (guest, paths) => {
+      for (const slot of [0, 1]) await guest.mount(slot)
       await guest.startWriting([0, 1])
       await changed(paths)
-      await killed.kill()
-      const next = await backends.start()
-      match(next.notices, /took over the ioreq server/)
+    },
+    after: async (guest, next) => {
       // Nobody answers what the killed one had taken.
       const lost = await guest.shell('sleep 2; cat /sys/block/vd?/inflight')
       process.stdout.write(`D14: requests for which Linux waits, reads and writes: ${lost}\n`)
       await destroyDomain(guestDomain)
       assertNothingLeft(await next.ended(), 'destroyed')
-      for (const image of images) {
-        await image.mend()
-        equal(await image.digestOf('tree'), await digestOf(TREE))
-      }
     },
-  },
+    settle: (image) => image.mend(),
+  }),
 ]
 
 /**

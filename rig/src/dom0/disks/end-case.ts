@@ -1,6 +1,6 @@
 import { deepEqual, equal } from 'node:assert/strict'
 import type { DomainEnd } from '@xmc/arm-virt'
-import { nextMortal } from '../mortal-guests.ts'
+import { NO_MORTAL_LEFT, nextMortal } from '../mortal-guests.ts'
 import { type Case, Skip } from '../suite.ts'
 import { digestOf } from './disk-image.ts'
 import { TREE } from './guest-disks.ts'
@@ -21,8 +21,7 @@ export function endCase(
     title: `a guest that ends while it writes (${end}): what it synced is there, nothing of it is mapped`,
     run: async () => {
       const domain = nextMortal()
-      if (domain === undefined)
-        throw new Skip('no guest is left that may end: start more, with --guests')
+      if (domain === undefined) throw new Skip(NO_MORTAL_LEFT)
       const served = await ServedDisks.open(domain)
       const { board, hypervisor, images } = served
       const guest = await connect(domain)

@@ -1,8 +1,8 @@
 import type { Unavailable } from '@xmc/contract'
-import { Guest, mortalDomains } from '../guest.ts'
+import { Guest } from '../guest.ts'
+import { NO_MORTAL_LEFT, nextMortal } from '../mortal-guests.ts'
 
 let shared: Promise<Guest> | undefined
-const mortals = [...mortalDomains]
 
 /** A guest for one case of a contract. */
 export interface CaseGuest {
@@ -22,8 +22,8 @@ export async function guestFor(contractCase: {
   if (!contractCase.requires.includes('death')) {
     return { guest: await theGuest(), death: { unavailable: 'all cases share this guest' } }
   }
-  const domain = mortals.shift()
-  if (domain === undefined) throw new Error('no guest is left that may be destroyed')
+  const domain = nextMortal()
+  if (domain === undefined) throw new Error(NO_MORTAL_LEFT)
   const guest = await Guest.connect(domain)
   return { guest, death: { destroy: () => guest.destroy() } }
 }

@@ -4,7 +4,7 @@ import type { Unavailable } from '@xmc/contract'
 import { reservedFrames } from '../../guest/memory-layout.ts'
 import { destroyDomain, shutDownDomain } from '../domain-control.ts'
 import { Guest, guestDomain } from '../guest.ts'
-import { nextMortal } from '../mortal-guests.ts'
+import { NO_MORTAL_LEFT, nextMortal } from '../mortal-guests.ts'
 
 /**
  * What a shell gives for a command that a signal ended, since nobody answers for the address that it touched: SIGKILL is what
@@ -89,6 +89,6 @@ async function giveUp(guest: Guest): Promise<void> {
 
 function unavailableEnding({ requires }: Pick<HypervisorCase, 'requires'>): Unavailable {
   return requires.includes('ending')
-    ? { unavailable: 'no guest is left that may end: start more, with --guests' }
+    ? { unavailable: NO_MORTAL_LEFT }
     : { unavailable: 'all cases share this guest' }
 }

@@ -21,7 +21,7 @@ const modules = [
 
 /**
  * Linux 6.12 frees what it knows of a device behind `xen,grant-dma` with the device's driver, and uses it when a driver is
- * bound again: sometimes the device is then as broken, and the driver's requests wait for ever. With memory that is not
+ * bound again: now and then the device counts as broken from then on, and the driver's requests wait for ever. With memory that is not
  * the driver's, a driver can be bound again.
  */
 const corrections: readonly Correction[] = [
