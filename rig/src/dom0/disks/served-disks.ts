@@ -60,7 +60,7 @@ export class ServedDisks {
     return new ServedDisks({ images, board, hypervisor, faults, disks })
   }
 
-  /** Ends the serving. @throws AssertionError when anything of the guest is left, or anything went wrong */
+  /** Ends the serving. @throws AssertionError when anything of the guest is left */
   async close(): Promise<void> {
     await this.board.close()
     const { usage } = this.hypervisor
@@ -71,7 +71,6 @@ export class ServedDisks {
       { leftovers, mappedPages: usage.mappedPages, pinnedGrants: usage.pinnedGrants },
       { leftovers: [], mappedPages: 0, pinnedGrants: 0 },
     )
-    deepEqual(this.faults, [])
   }
 }
 

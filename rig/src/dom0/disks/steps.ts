@@ -40,13 +40,17 @@ export async function serving(
 
 /**
  * Takes both disks from the guest's driver, after which nothing is in use, and no grant is mapped. The guest has taken every grant
- * back without finding one in use.
+ * back without finding one in use, and the board has reported nothing.
  */
-export async function unbind(guest: GuestDisks, { board, hypervisor }: ServedDisks): Promise<void> {
+export async function unbind(
+  guest: GuestDisks,
+  { board, hypervisor, faults }: ServedDisks,
+): Promise<void> {
   for (const slot of [0, 1]) await guest.unbind(slot)
   const { foreign, grants } = board.statistics
   deepEqual([foreign.locks, grants.locks, hypervisor.usage.pinnedGrants], [0, 0, 0])
   equal(await guest.complaints(), '')
+  deepEqual(faults, [])
 }
 
 /** Mounts both disks and writes on them from now on; resolves when that is well under way. */
