@@ -3,5 +3,5 @@ import { shared } from '../../vitest.shared.ts'
 
 export default mergeConfig(
   shared,
-  defineProject({ test: { name: '@xmc/arm-virt', testTimeout: 30_000 } }),
+  defineProject({ test: { name: '@xmc/arm-virt' } }),
 )

@@ -3,6 +3,18 @@ import { getSystemErrorName } from 'node:util'
 /** Every code an xmc error can carry starts so; programs match on `code`, never on text. */
 export type XmcErrorCode = `ERR_XMC_${string}`
 
+/**
+ * Of an error that says that something of the host is used up: `passing` when what others hold will make
+ * room once they release it, so that waiting helps; `lasting` when the request could never fit.
+ */
+export type Shortage = 'passing' | 'lasting'
+
+/** What an error is made with beside code and message. */
+export interface XmcErrorOptions extends ErrorOptions {
+  /** See `XmcError.shortage`. */
+  readonly shortage?: Shortage | undefined
+}
+
 const brand: unique symbol = Symbol.for('xmc.error')
 
 /**
@@ -14,12 +26,15 @@ const brand: unique symbol = Symbol.for('xmc.error')
 export class XmcError extends Error {
   /** Stable name of the condition. */
   readonly code: XmcErrorCode
+  /** Whether waiting helps, where something of the host is used up; undefined for every other error. */
+  readonly shortage: Shortage | undefined
   /** @internal */
   readonly [brand] = true
 
-  constructor(code: XmcErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: XmcErrorCode, message: string, options?: XmcErrorOptions) {
     super(message, options)
     this.code = code
+    this.shortage = options?.shortage
     this.name = new.target.name
   }
 

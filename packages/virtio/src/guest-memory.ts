@@ -24,7 +24,8 @@ export interface GuestMemory {
    * Maps up to `length` bytes (at least 1) for reading or writing, at least one of them.
    *
    * @throws Error with a `code`, when the first byte is not memory or the guest withdrew it;
-   * `ERR_XMC_PAGED_OUT` where `mapAsync` would wait
+   * `ERR_XMC_PAGED_OUT` where `mapAsync` would wait; with `shortage: 'passing'` where the host has no
+   * room until others release what they hold
    */
   map(page: number, offset: number, length: number, write: boolean): GuestRange
   /** As `map`, without blocking the event loop; waits for pages that are paged out. */
@@ -38,4 +39,10 @@ export interface GuestMemory {
   read?(page: number, offset: number, target: Uint8Array): void
   /** Copies all of `source` into guest memory. Optional; used only beside `read`. */
   write?(page: number, offset: number, source: Uint8Array): void
+  /**
+   * Calls `client` once, when something was released that may make room for a map that failed with
+   * `shortage: 'passing'`; never from within this call. Returns how to give up waiting. Optional:
+   * without it a transport looks again from time to time.
+   */
+  awaitRoom?(client: () => void): () => void
 }
