@@ -1,12 +1,14 @@
 // @ts-check
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
+import process from 'node:process'
 
 /**
  * What `test-results.json` in a package holds after a run of its tests.
  *
  * @typedef {object} TestResults
  * @property {number} seconds
+ * @property {string} seed of the properties
  * @property {TestResult[]} tests
  * @property {string[]} errors failures outside of any test: a file that does not load, a hook, an
  *   unhandled rejection, a dead worker
@@ -55,6 +57,7 @@ export class TestResultsReporter {
     this.#folder = vitest.config.root
     this.#started = performance.now()
     removeTestResults(this.#folder)
+    vitest.logger.log(`properties: XMC_SEED=${seed()}`)
   }
 
   /**
@@ -66,6 +69,7 @@ export class TestResultsReporter {
     /** @type {TestResults} */
     const results = {
       seconds: (performance.now() - this.#started) / 1000,
+      seed: seed(),
       tests: modules.flatMap((module) =>
         [...module.children.allTests()].map((test) => describe(test, this.#folder)),
       ),
@@ -75,6 +79,11 @@ export class TestResultsReporter {
     }
     writeFileSync(join(this.#folder, fileName), JSON.stringify(results))
   }
+}
+
+/** @returns {string} what vitest.shared.ts has set */
+function seed() {
+  return process.env['XMC_SEED'] ?? 'none'
 }
 
 /**

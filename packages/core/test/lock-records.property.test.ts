@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { LockRecords } from '../src/internal/lock-records.ts'
 
 const pointer = fc.record({
@@ -40,7 +41,7 @@ describe('LockRecords', () => {
           expect(new Map(counted)).toEqual(new Map(expected))
         }
       }),
-      { numRuns: 500 },
+      propertyRuns(50, 500),
     )
   })
 })
