@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { runCommandLine } from './cli.ts'
 import { InterruptedError } from './errors.ts'
 
