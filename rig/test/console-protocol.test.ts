@@ -26,6 +26,12 @@ describe('parseLine', () => {
     })
   })
 
+  it('reads that a case begins', () => {
+    const event = { event: 'begin', suite: 'disks', id: 'D13' } as const
+    expect(parseLine(formatEvent(event))).toEqual({ text: undefined, event })
+    expect(parseLine('@xmc-rig {"event":"begin","suite":"disks"}').event).toBe('torn')
+  })
+
   it('reads what the init script of dom0 prints', () => {
     expect(parseLine('@xmc-rig {"event":"started"}').event).toEqual({ event: 'started' })
     expect(parseLine('@xmc-rig {"event":"exit","code":137}').event).toEqual({

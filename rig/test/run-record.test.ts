@@ -26,6 +26,7 @@ describe('RunRecord', () => {
       text: '(XEN) booting',
       stage: 'booting',
       result: undefined,
+      isProgress: true,
     })
     record.read(started)
     expect(record.read('hello').stage).toBe('running')
@@ -39,6 +40,25 @@ describe('RunRecord', () => {
     record.read(formatEvent({ event: 'exit', code: 7 }))
     expect(record.cases).toEqual([result])
     expect(record.exitCode).toBe(7)
+  })
+
+  it('takes lines of a boot, of the program and events for progress, and complaints of a running kernel not', () => {
+    const record = new RunRecord()
+    const stall = '[  212.345678] rcu: INFO: rcu_sched self-detected stall on CPU'
+    const progress = (line: string): boolean => record.read(line).isProgress
+    expect(progress('[    0.000000] Booting Linux')).toBe(true)
+    expect(progress(started)).toBe(true)
+    expect(
+      [stall, '(XEN) d1v0 Unhandled SMC/HVC: 0x84000050', '(d1) hello', '[1.5] x'].map(progress),
+    ).toEqual([false, false, false, false])
+    expect(['D8: 100 requests', '', `${stall}${oneCase}`].map(progress)).toEqual([true, true, true])
+  })
+
+  it('knows the case that is under way', () => {
+    const record = recordOf(started, formatEvent({ event: 'begin', suite: 's', id: '1' }))
+    expect(record.current).toBe('s/1')
+    record.read(oneCase)
+    expect(record.current).toBeUndefined()
   })
 
   it('finds nothing wrong with a complete run', () => {

@@ -31,6 +31,19 @@ describe('caseSuite', () => {
     expect(await outcomes(suite, ['3'])).toEqual(['s|3|elsewhere|skipped|not here'])
   })
 
+  it('tells of each case that begins, before it runs', async () => {
+    const told: string[] = []
+    const run = (): void => void told.push('runs')
+    const suite = caseSuite('s', [
+      { id: '1', title: 'one', run },
+      { id: '2', title: 'two', run },
+    ])
+    for await (const { id } of suite.run(new Set(['2']), (each) => told.push(`begins ${each}`))) {
+      told.push(`ended ${id}`)
+    }
+    expect(told).toEqual(['begins 2', 'runs', 'ended 2'])
+  })
+
   it('tells the causes of a failure too', async () => {
     const cause = new Error('EINVAL')
     const failing = {

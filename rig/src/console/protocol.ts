@@ -5,6 +5,8 @@
 export type ConsoleEvent =
   /** dom0 is up, and runs its program from here on. */
   | { readonly event: 'started' }
+  /** A case begins. */
+  | { readonly event: 'begin'; readonly suite: string; readonly id: string }
   | { readonly event: 'case'; readonly result: CaseResult }
   /** The program has reported all of its cases; a host that saw fewer has lost some. */
   | { readonly event: 'complete'; readonly cases: number }
@@ -58,6 +60,8 @@ function isEvent(value: unknown): value is ConsoleEvent {
   switch (value['event']) {
     case 'started':
       return true
+    case 'begin':
+      return typeof value['suite'] === 'string' && typeof value['id'] === 'string'
     case 'case':
       return isRecord(value['result']) && isCaseResult(value['result'])
     case 'complete':

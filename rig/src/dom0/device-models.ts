@@ -5,10 +5,10 @@ import type { Suite } from './suite.ts'
 export function needingDeviceModels(suite: Suite): Suite {
   return {
     ...suite,
-    async *run(ids) {
+    async *run(ids, onBegin) {
       const check = doctor().checks.find((each) => each.name === 'device models')
       if (check?.status === 'ok') {
-        yield* suite.run(ids)
+        yield* suite.run(ids, onBegin)
         return
       }
       const detail = `${check?.found ?? 'nothing is known of device models'}: run it with --boot device-model`

@@ -1,4 +1,5 @@
 import koffi from 'koffi'
+import { until } from '../time/waiting.ts'
 
 /** `__HYPERVISOR_domctl` */
 const domctl = 36
@@ -21,17 +22,13 @@ const remoteShutdown = 4
  * @throws Error with the name of the errno: ESRCH when there is no such domain
  */
 export async function destroyDomain(domain: number): Promise<void> {
-  for (;;) {
+  // A large domain is taken down in steps.
+  await until(`domain ${domain} is not taken down`, () => {
     const errno = domainControl(domain, 'destroying')
-    if (errno === 0) return
-    if (errno !== koffi.os.errno['EAGAIN'] && errno !== koffi.os.errno['EBUSY']) {
-      throw refusal(domain, 'destroying', errno)
-    }
-    // A large domain is taken down in steps.
-    await new Promise((resolve) => {
-      setTimeout(resolve, 1)
-    })
-  }
+    if (errno === 0) return true
+    if (errno === koffi.os.errno['EAGAIN'] || errno === koffi.os.errno['EBUSY']) return false
+    throw refusal(domain, 'destroying', errno)
+  })
 }
 
 /** Lets no virtual CPU of a domain run, as `xl pause` does. @throws Error with the name of the errno */

@@ -7,14 +7,11 @@ import {
   isCommandOutcome,
   isGranted,
 } from '../guest/requests.ts'
+import { PATIENCE_MILLISECONDS } from '../time/waiting.ts'
 import { destroyDomain } from './domain-control.ts'
 
 /** Domain id of the guest that lives as long as dom0. */
 export const guestDomain = 1
-
-/** Milliseconds that the guest may take to boot beside dom0, and then for one answer. */
-const bootLimit = 60_000
-const answerLimit = 20_000
 
 /** `PROT_READ | PROT_WRITE` */
 const readWrite = 3
@@ -49,11 +46,11 @@ export class Guest {
    * Resolves when the guest is up.
    *
    * @param domain one that `nextMortal` gave, or {@link guestDomain}, which is the default
-   * @throws Error when there is none, or it does not boot within a minute
+   * @throws Error when there is none, or it does not boot within {@link PATIENCE_MILLISECONDS}
    */
   static async connect(domain: number = guestDomain): Promise<Guest> {
     const mailbox = new MailboxClient(mapMailbox(domain))
-    await mailbox.connect(bootLimit)
+    await mailbox.connect(PATIENCE_MILLISECONDS)
     return new Guest(domain, mailbox)
   }
 
@@ -98,9 +95,12 @@ export class Guest {
   /**
    * Runs a command in the guest's shell.
    *
-   * @param limitMilliseconds time that it may take; a minute by default
+   * @param limitMilliseconds time that it may take; {@link PATIENCE_MILLISECONDS} by default
    */
-  async run(command: string, limitMilliseconds: number = 60_000): Promise<CommandOutcome> {
+  async run(
+    command: string,
+    limitMilliseconds: number = PATIENCE_MILLISECONDS,
+  ): Promise<CommandOutcome> {
     const outcome = await this.#ask({ do: 'run', command }, limitMilliseconds)
     if (!isCommandOutcome(outcome)) throw new TypeError(`not an answer: ${JSON.stringify(outcome)}`)
     return outcome
@@ -117,7 +117,7 @@ export class Guest {
     await destroyDomain(this.domain)
   }
 
-  async #ask(request: GuestRequest, limit: number = answerLimit): Promise<unknown> {
+  async #ask(request: GuestRequest, limit: number = PATIENCE_MILLISECONDS): Promise<unknown> {
     if (this.#destroyed) throw new Error(`domain ${this.domain} was destroyed`)
     return this.#mailbox.call(request, limit)
   }

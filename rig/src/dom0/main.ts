@@ -1,4 +1,4 @@
-import { reportCase, reportComplete } from './report.ts'
+import { reportBegin, reportCase, reportComplete } from './report.ts'
 import { selectCases } from './selection.ts'
 import { describe } from './suite.ts'
 import { deviceModelSuites, suites } from './suites.ts'
@@ -17,7 +17,7 @@ async function runSuites(parameters: readonly string[]): Promise<number> {
   for (const { suite, ids } of selected) {
     const started = performance.now()
     try {
-      for await (const result of suite.run(ids)) {
+      for await (const result of suite.run(ids, (id) => reportBegin(suite.name, id))) {
         if (result.outcome === 'failed') failed += 1
         reportCase(result)
       }

@@ -3,6 +3,11 @@ import { type CaseResult, type ConsoleEvent, formatEvent } from '../console/prot
 
 let cases = 0
 
+/** Tells the host that a case begins. */
+export function reportBegin(suite: string, id: string): void {
+  send({ event: 'begin', suite, id })
+}
+
 /** Tells the host what became of a case. It is on its way when this returns, whatever happens next. */
 export function reportCase(result: CaseResult): void {
   cases += 1

@@ -8,8 +8,12 @@ export interface Suite {
   readonly name: string
   /** What belongs to it, in the order in which it runs. */
   readonly cases: readonly { readonly id: string; readonly title: string }[]
-  /** Runs the cases with these ids, one after the other. What this throws is a failure of the suite as a whole. */
-  run(ids: ReadonlySet<string>): AsyncIterable<CaseResult>
+  /**
+   * Runs the cases with these ids, one after the other. What this throws is a failure of the suite as a whole.
+   *
+   * @param onBegin is told of each that begins
+   */
+  run(ids: ReadonlySet<string>, onBegin?: (id: string) => void): AsyncIterable<CaseResult>
 }
 
 /** One case of a {@link caseSuite}. */
@@ -32,8 +36,9 @@ export function caseSuite(name: string, cases: readonly Case[]): Suite {
   return {
     name,
     cases,
-    async *run(ids) {
+    async *run(ids, onBegin) {
       for (const { id, title, run } of cases.filter((each) => ids.has(each.id))) {
+        onBegin?.(id)
         const started = performance.now()
         const result = { suite: name, id, title }
         try {
@@ -59,8 +64,9 @@ export function contractSuite<Provider extends ContractProvider>(
   return {
     name,
     cases,
-    async *run(ids) {
+    async *run(ids, onBegin) {
       for (const contractCase of cases.filter((each) => ids.has(each.id))) {
+        onBegin?.(contractCase.id)
         const started = performance.now()
         for await (const result of runContract([contractCase], () => makeProvider(contractCase))) {
           yield { suite: name, milliseconds: performance.now() - started, ...caseOf(result) }

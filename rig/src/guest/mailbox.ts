@@ -1,3 +1,5 @@
+import { until } from '../time/waiting.ts'
+
 /**
  * Two ends of a piece of memory that dom0 and guest share: dom0 leaves a request, the guest an answer. Both
  * are JSON. The numbers at the start say what is there:
@@ -91,11 +93,11 @@ export class MailboxClient {
   /**
    * Resolves when the guest serves.
    *
-   * @throws Error when it does not within `limit` milliseconds
+   * @throws Error when it does not within `limit` milliseconds, as `until` counts them
    */
   async connect(limit: number): Promise<void> {
     this.#numbers[wantedOffset / 4] = wanted
-    await this.#until(() => this.#numbers[0] === ready, limit, 'does not answer')
+    await answered('does not answer', () => this.#numbers[0] === ready, limit)
   }
 
   /**
@@ -105,9 +107,9 @@ export class MailboxClient {
    *   within `limit` milliseconds
    */
   call(request: unknown, limit: number): Promise<unknown> {
-    const answered = this.#queue.then(() => this.#call(request, limit))
-    this.#queue = answered.catch(() => {})
-    return answered
+    const result = this.#queue.then(() => this.#call(request, limit))
+    this.#queue = result.catch(() => {})
+    return result
   }
 
   async #call(request: unknown, limit: number): Promise<unknown> {
@@ -115,25 +117,20 @@ export class MailboxClient {
     const number = ((numbers[1] ?? 0) + 1) >>> 0
     numbers[2] = store(this.#memory, requestStart, answerStart, JSON.stringify(request))
     numbers[1] = number
-    await this.#until(
-      () => numbers[3] === number,
-      limit,
-      `does not answer ${JSON.stringify(request)}`,
-    )
-    const answered: unknown = JSON.parse(load(this.#memory, answerStart, numbers[4] ?? 0))
-    if (isFailure(answered)) throw new Error(`the guest: ${answered.error}`)
-    return isResult(answered) ? answered.result : undefined
+    const complaint = `does not answer ${JSON.stringify(request)}`
+    await answered(complaint, () => numbers[3] === number, limit)
+    const result: unknown = JSON.parse(load(this.#memory, answerStart, numbers[4] ?? 0))
+    if (isFailure(result)) throw new Error(`the guest: ${result.error}`)
+    return isResult(result) ? result.result : undefined
   }
+}
 
-  async #until(condition: () => boolean, limit: number, complaint: string): Promise<void> {
-    const start = performance.now()
-    while (!condition()) {
-      const elapsed = performance.now() - start
-      if (elapsed > limit) throw new Error(`the guest ${complaint} within ${limit} ms`)
-      // The guest needs the processor for what takes long.
-      await pause(Math.max(interval, Math.min(idleInterval, elapsed / 10)))
-    }
-  }
+function answered(complaint: string, condition: () => boolean, limit: number): Promise<void> {
+  return until(`the guest ${complaint}`, condition, {
+    limit,
+    // The guest needs the processor for what takes long.
+    pause: (elapsed) => Math.max(interval, Math.min(idleInterval, elapsed / 10)),
+  })
 }
 
 function isFailure(value: unknown): value is { readonly error: string } {

@@ -19,8 +19,8 @@ const FAILED = 1
 /** Exit code of a command line that is wrong. */
 const MISUSED = 2
 
-/** Seconds an emulator may take by default; all suites take about 200 with a processor for themselves. */
-const DEFAULT_LIMIT = 600
+/** Seconds that a machine may be silent by default; no case is for half as long on a quiet one. */
+const DEFAULT_PATIENCE = 120
 
 /** Where a command line reads and writes. */
 export interface CommandEnvironment {
@@ -39,7 +39,8 @@ interface Options {
   readonly boot: BootName
   readonly build: boolean
   readonly disks?: DiskAddressing
-  readonly limit: number
+  readonly patience: number
+  readonly limit?: number
   readonly json?: true
   readonly results?: string
   readonly verbose?: true
@@ -94,7 +95,13 @@ export async function runCommandLine(
       'share the cases among machines; 2 where there is room, unless one name is given',
       machines,
     )
-    .option('--limit <seconds>', 'kill the emulator after this time', seconds, DEFAULT_LIMIT)
+    .option(
+      '--patience <seconds>',
+      'kill the emulator when nothing happens for so long; longer where the machine is busy',
+      seconds,
+      DEFAULT_PATIENCE,
+    )
+    .option('--limit <seconds>', 'kill the emulator after this time, whatever happens', seconds)
     .option('--json', 'print the results as one JSON object; all else goes to standard error')
     .option('--results <file>', 'write the same object into a file')
     .option('--verbose', 'print all of the console, the boot too')
@@ -146,6 +153,7 @@ async function run(
         boot: options.boot,
         mayBuild: options.build,
         disks: options.disks,
+        patienceSeconds: options.patience,
         limitSeconds: options.limit,
         cacheFolder: cacheFolder(environment.variables),
         signal: environment.signal,

@@ -12,7 +12,15 @@ export interface Reading {
   readonly stage: Stage
   /** The case whose result the line is. */
   readonly result: CaseResult | undefined
+  /**
+   * Whether the machine is further than it was. Once dom0's program runs, what it says is, and what kernels and Xen say
+   * is not: one that hangs may complain about it for ever.
+   */
+  readonly isProgress: boolean
 }
+
+/** How lines of Xen, of guests through Xen, and of Linux begin. */
+const notOfTheProgram = /^\((XEN|d\d+)\)|^\[ *\d+\.\d+\]/
 
 /** Keeps what the console of one run says. */
 export class RunRecord {
@@ -21,10 +29,16 @@ export class RunRecord {
   #announced: number | undefined
   #torn = 0
   #exitCode: number | undefined
+  #current: string | undefined
 
   /** Exit code of dom0's program; undefined when it did not end. */
   get exitCode(): number | undefined {
     return this.#exitCode
+  }
+
+  /** The case that is under way, as `suite/id`. */
+  get current(): string | undefined {
+    return this.#current
   }
 
   /** How far the machine got. */
@@ -42,6 +56,7 @@ export class RunRecord {
       text,
       stage,
       result: event !== 'torn' && event?.event === 'case' ? event.result : undefined,
+      isProgress: event !== undefined || stage === 'booting' || !notOfTheProgram.test(text ?? ''),
     }
   }
 
@@ -50,7 +65,11 @@ export class RunRecord {
       case 'started':
         this.#stage = 'running'
         break
+      case 'begin':
+        this.#current = `${event.suite}/${event.id}`
+        break
       case 'case':
+        this.#current = undefined
         this.cases.push(event.result)
         break
       case 'complete':
@@ -69,7 +88,7 @@ export class RunRecord {
    * @param end how the emulator ended
    * @param expectCases whether the program was to report cases
    */
-  problems(end: EmulatorEnd, limitSeconds: number, expectCases: boolean): string[] {
+  problems(end: EmulatorEnd, limitSeconds: number | undefined, expectCases: boolean): string[] {
     const found: string[] = []
     if (end === 'limit') {
       found.push(`the emulator was killed after its limit of ${limitSeconds} seconds`)

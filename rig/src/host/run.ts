@@ -18,6 +18,7 @@ import { runEmulator } from './machine/emulator.ts'
 import { prepareMachine } from './machine/machine.ts'
 import type { DiskAddressing } from './machine/virtio-devices.ts'
 import type { Progress } from './progress.ts'
+import { ProgressWatch } from './progress-watch.ts'
 import { RunRecord } from './run-record.ts'
 
 const rigFolder = fileURLToPath(new URL('../../', import.meta.url))
@@ -58,7 +59,10 @@ export interface RunOptions {
   readonly guests: number
   /** How the guests' drivers hand memory to their two disks; without it guests have no transports for disks. */
   readonly disks?: DiskAddressing | undefined
-  readonly limitSeconds: number
+  /** Seconds without progress after which the emulator is killed, on a machine that has a processor for it. */
+  readonly patienceSeconds: number
+  /** Seconds after which it is killed, whatever happens; undefined for no such limit. */
+  readonly limitSeconds?: number | undefined
   /** Where downloads and builds are kept. */
   readonly cacheFolder: string
   /** Name of the file in the cache that all of the console goes to; `console.log` by default. */
@@ -147,16 +151,21 @@ async function boot(
   const record = new RunRecord()
   const tail: string[] = []
   const overdue = new AbortController()
-  let patience: NodeJS.Timeout | undefined
+  const watch = new ProgressWatch({
+    patienceSeconds: options.patienceSeconds,
+    onStuck: () => overdue.abort(),
+  })
+  let powerOff: NodeJS.Timeout | undefined
   const end = await runEmulator({
     parameters,
     limitSeconds: options.limitSeconds,
     signal: AbortSignal.any([options.signal, overdue.signal]),
     onLine: (line) => {
       log.write(`${line}\n`)
-      const { text, stage, result } = record.read(line)
+      const { text, stage, result, isProgress } = record.read(line)
+      if (isProgress) watch.progressed()
       if (record.stage === 'ended') {
-        patience ??= setTimeout(() => overdue.abort(), powerOffSeconds * 1000)
+        powerOff ??= setTimeout(() => overdue.abort(), powerOffSeconds * 1000)
       }
       if (result !== undefined) options.onCase(result)
       if (text === undefined) return
@@ -165,7 +174,8 @@ async function boot(
       if (tail.length > tailLines) tail.shift()
     },
   }).finally(() => {
-    clearTimeout(patience)
+    watch.close()
+    clearTimeout(powerOff)
     return new Promise<void>((resolve) => {
       log.end(resolve)
     })
@@ -175,11 +185,19 @@ async function boot(
   if (options.signal.aborted) throw asInterruption(options.signal.reason)
   return {
     cases: record.cases,
-    problems: record.problems(end, options.limitSeconds, options.file === undefined),
+    problems: [
+      ...(watch.isStuck ? [stuck(record, watch)] : []),
+      ...record.problems(end, options.limitSeconds, options.file === undefined),
+    ],
     exitCode: record.exitCode,
     console: lastRun,
     tail: record.stage === 'booting' ? tail : [],
   }
+}
+
+function stuck({ current }: RunRecord, { silentSeconds }: ProgressWatch): string {
+  const where = current === undefined ? '' : ` in ${current}`
+  return `the emulator was killed since nothing had happened${where} for ${silentSeconds} seconds`
 }
 
 function asInterruption(reason: unknown): Error {

@@ -1,12 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { until } from '../../time/waiting.ts'
 
 /** The command beside the package's entry. */
 const PROGRAM = fileURLToPath(new URL('./main.js', import.meta.resolve('@xmc/arm-virt')))
-
-/** Time that a backend may take to serve, and to end. */
-const LIMIT_MILLISECONDS = 60_000
 
 /** Backends that serve the same images to a domain, one after the other. None outlives it. */
 export class Backends {
@@ -55,7 +53,7 @@ export class Backend {
 
   /** Resolves when it serves. */
   serves(): Promise<void> {
-    return this.#until('serves', () => this.#notices.includes('serving'))
+    return this.#until('does not serve', () => this.#notices.includes('serving'))
   }
 
   /** What it has said on standard error. */
@@ -77,20 +75,22 @@ export class Backend {
 
   /** Resolves when it has ended by itself, with what it told of itself: the JSON that it printed. */
   async ended(): Promise<unknown> {
-    await this.#until('ends', () => this.#child.exitCode !== null)
+    await this.#until('does not end', () => this.#child.exitCode !== null)
     await this.#closed
     return JSON.parse(this.#output)
   }
 
-  async #until(what: string, condition: () => boolean): Promise<void> {
-    const end = performance.now() + LIMIT_MILLISECONDS
-    while (!condition()) {
-      if (this.#child.signalCode !== null || performance.now() > end) {
-        throw new Error(`the backend never ${what}: ${this.#notices}`)
-      }
-      await new Promise((resolve) => {
-        setTimeout(resolve, 5)
-      })
+  async #until(complaint: string, condition: () => boolean): Promise<void> {
+    const child = this.#child
+    const settled = (): boolean =>
+      condition() || child.exitCode !== null || child.signalCode !== null
+    try {
+      await until(`the backend ${complaint}`, settled)
+    } catch (cause) {
+      throw new Error(`the backend ${complaint}; it said: ${this.#notices}`, { cause })
     }
+    if (condition()) return
+    const how = child.signalCode ?? child.exitCode
+    throw new Error(`the backend ended with ${how}, and ${complaint}; it said: ${this.#notices}`)
   }
 }

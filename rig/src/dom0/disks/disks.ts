@@ -1,4 +1,5 @@
 import { equal, match, ok } from 'node:assert/strict'
+import { until } from '../../time/waiting.ts'
 import { needingDeviceModels } from '../device-models.ts'
 import { destroyDomain, pauseDomain, shutDownDomain, unpauseDomain } from '../domain-control.ts'
 import { guestDomain } from '../guest.ts'
@@ -15,7 +16,6 @@ import {
   digestOnDisk,
   serving,
   unbind,
-  until,
   writing,
 } from './steps.ts'
 import { takeoverCase } from './takeover-case.ts'
@@ -70,7 +70,7 @@ const cases: readonly Case[] = [
         const before = board.statistics
         const target = '/sys/devices/system/xen_memory/xen_memory0/target_kb'
         await guest.shell(`echo $(($(cat ${target}) - 8192)) > ${target}`)
-        await until('invalidations', () => board.statistics.ioreq.invalidations > 0)
+        await until('there are no invalidations', () => board.statistics.ioreq.invalidations > 0)
         await guest.stopWriting([0, 1])
         await guest.shell(`echo $(($(cat ${target}) + 8192)) > ${target}`)
         const { foreign, grants } = board.statistics

@@ -1,12 +1,13 @@
 import { equal } from 'node:assert/strict'
+import { PATIENCE_MILLISECONDS } from '../../time/waiting.ts'
 import type { Guest } from '../guest.ts'
 import { DIGEST_COMMAND } from './disk-image.ts'
 
 /** Files that dom0 and guests have alike: they boot from the same archive. */
 export const TREE = '/xmc/node_modules/@xmc/xen'
 
-/** Time that a command of the guest may take. */
-const LIMIT_MILLISECONDS = 180_000
+/** Time that a command of the guest may take: some copy a tree. */
+const LIMIT_MILLISECONDS = 3 * PATIENCE_MILLISECONDS
 
 /** Platform devices of Linux for the transports. */
 const TRANSPORTS = ['2000000.virtio', '2000200.virtio']

@@ -1,16 +1,13 @@
 import { deepEqual, equal } from 'node:assert/strict'
 import { stat } from 'node:fs/promises'
-import { setTimeout } from 'node:timers/promises'
 import type { Board } from '@xmc/arm-virt'
+import { until } from '../../time/waiting.ts'
 import { Guest, guestDomain } from '../guest.ts'
 import { GuestDisks, TREE } from './guest-disks.ts'
 import { ServedDisks, type ServingOptions } from './served-disks.ts'
 
 /** Requests of a disk after which writing counts as under way. */
 const UNDER_WAY = 50
-
-/** Time that something may take that a guest brings about. */
-const LIMIT_MILLISECONDS = 60_000
 
 /** A guest, by its disks. Resolves when it is up. */
 export async function connect(domain: number = guestDomain): Promise<GuestDisks> {
@@ -59,7 +56,7 @@ export async function writing(guest: GuestDisks, board: Board): Promise<void> {
   await guest.startWriting([0, 1])
   for (const transport of board.transports) {
     const { used } = transport.statistics
-    await until('requests', () => transport.statistics.used > used + UNDER_WAY)
+    await until('there are no requests', () => transport.statistics.used > used + UNDER_WAY)
   }
 }
 
@@ -85,24 +82,12 @@ export async function digestOnDisk(guest: GuestDisks, slot: number): Promise<str
   }
 }
 
-/** Waits for a condition that the guest brings about. @throws Error when it does not within a minute */
-export async function until(
-  what: string,
-  condition: () => boolean | Promise<boolean>,
-): Promise<void> {
-  const end = performance.now() + LIMIT_MILLISECONDS
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`no ${what} within ${LIMIT_MILLISECONDS} ms`)
-    await setTimeout(10)
-  }
-}
-
 /** Resolves when each of some files has changed twice from now on, so that somebody is at it. */
 export async function changed(paths: readonly string[]): Promise<void> {
   for (const path of paths) {
     for (const _ of [1, 2]) {
       const { mtimeMs: before } = await stat(path)
-      await until(`change of ${path}`, async () => (await stat(path)).mtimeMs !== before)
+      await until(`${path} does not change`, async () => (await stat(path)).mtimeMs !== before)
     }
   }
 }

@@ -1,7 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { EventChannelsProvider } from '@xmc/contract'
 import { domainId } from '@xmc/foreign'
 import { Hypervisor } from '@xmc/xen'
+import { settle } from '../../time/waiting.ts'
 
 /** Time for a signal, and for the answer to it, to come from Xen through the kernel to this process, on a busy machine. */
 const SETTLE_MILLISECONDS = 250
@@ -13,7 +13,7 @@ export function ownEventChannels(): EventChannelsProvider {
     eventChannels: hypervisor.eventChannels,
     domain: domainId(0),
     absentDomain: domainId(77),
-    settle: () => delay(SETTLE_MILLISECONDS),
+    settle: () => settle(SETTLE_MILLISECONDS),
     capabilities: {},
     close: () => hypervisor.close(),
   }

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Awaitable,
   type ContractCase,
@@ -11,6 +10,7 @@ import {
 import { type DomainId, domainId, type GrantReference, grantReference } from '@xmc/grants'
 import { openWindow } from '@xmc/hostmem'
 import { Hypervisor, type SharedPages } from '@xmc/xen'
+import { settle } from '../../time/waiting.ts'
 import type { GuestGrant } from '../guest.ts'
 import { guestFor } from './guest.ts'
 import { countMappings } from './process-mappings.ts'
@@ -117,7 +117,7 @@ function observedEventChannel({ eventChannels, domain }: Hypervisor): {
   return {
     port,
     async signals() {
-      await delay(SIGNAL_MILLISECONDS)
+      await settle(SIGNAL_MILLISECONDS)
       return signals
     },
   }

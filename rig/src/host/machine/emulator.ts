@@ -6,8 +6,8 @@ import { hasTool } from '../tool.ts'
 /** How an emulator is run. */
 export interface EmulatorOptions {
   readonly parameters: readonly string[]
-  /** Seconds after which it is killed. */
-  readonly limitSeconds: number
+  /** Seconds after which it is killed, whatever it does; undefined for no such limit. */
+  readonly limitSeconds?: number | undefined
   /** Kills it. */
   readonly signal: AbortSignal
   /** Gets every line of the console as it comes, without control characters. */
@@ -48,10 +48,14 @@ export function runEmulator(options: EmulatorOptions): Promise<EmulatorEnd> {
     const kill = (): void => {
       child.kill('SIGKILL')
     }
-    const limit = setTimeout(() => {
-      end = 'limit'
-      kill()
-    }, options.limitSeconds * 1000)
+    const { limitSeconds } = options
+    const limit =
+      limitSeconds === undefined
+        ? undefined
+        : setTimeout(() => {
+            end = 'limit'
+            kill()
+          }, limitSeconds * 1000)
     const abort = (): void => {
       end = 'aborted'
       kill()
