@@ -11,6 +11,7 @@ import { BounceBudgetError, NotRamError, ReadOnlyRegionError, ShortMappingError 
 import { BounceBudget } from './internal/bounce-budget.ts'
 import type { FlatRange } from './internal/flat-range.ts'
 import { checkByteCount, checkPageAddress, MAX_MAPPING } from './internal/page.ts'
+import { RoomQueue } from './internal/room-queue.ts'
 import type { MemoryRegion } from './memory-region.ts'
 import { LOCK_DMA, LOCK_WRITE } from './ram-backing.ts'
 import type { RamRegion } from './ram-region.ts'
@@ -53,6 +54,10 @@ export const DEFAULT_BOUNCE_BUDGET = 4096
 export class AddressSpace extends SpaceAccess {
   /** @internal */
   live = 0
+  /** @internal */
+  kept = 0
+  /** @internal */
+  readonly room: RoomQueue = new RoomQueue()
   private readonly bounce: BounceBudget
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT`: a budget that is no number of bytes */
@@ -95,7 +100,13 @@ export class AddressSpace extends SpaceAccess {
       const range = this.nearRange!
       const at = page + this.nearDelta
       const flags = write ? LOCK_DMA | LOCK_WRITE : LOCK_DMA
-      const windowPage = this.nearBacking!.lock(at, offset, length, flags)
+      let windowPage: number
+      try {
+        windowPage = this.nearBacking!.lock(at, offset, length, flags)
+      } catch (error) {
+        this.room.refused(error)
+        throw error
+      }
       range.region.held++
       this.live++
       return new RamMapping(this, range, at, windowPage, offset, length, write)
@@ -181,6 +192,24 @@ export class AddressSpace extends SpaceAccess {
   }
 
   /**
+   * Calls `client` once, when something was released that may make room for a map that failed with
+   * `shortage: 'passing'`: a mapping, or bounce bytes. Where the room is made outside the process, as
+   * in Xen's map-track table, it is called after a time as well: 10 ms, and longer each time, up to a second.
+   *
+   * It is called in a later turn of the event loop, at most once a millisecond; it may fail again, and wait
+   * again. It must not throw.
+   *
+   * Whoever waits releases first what it holds itself. Mappings that are kept for long (`keep`, and rings)
+   * do not count as what may be released.
+   *
+   * @returns how to wait no longer; undefined when waiting does not help: nothing is held that would be released,
+   * and room outside the process was looked for during 2.5 s. Then the request could never fit.
+   */
+  awaitRoom(client: () => void): (() => void) | undefined {
+    return this.room.wait(client, this.live <= this.kept)
+  }
+
+  /**
    * Maps all of `ranges`, or nothing.
    *
    * @throws as `map`, for the first range that cannot be mapped
@@ -227,6 +256,7 @@ export class AddressSpace extends SpaceAccess {
    */
   close(): void {
     if (this.live > 0) throw new BusyError(this.name, this.live)
+    this.room.close()
     this.end()
   }
 
@@ -292,7 +322,13 @@ export class AddressSpace extends SpaceAccess {
     const at = range.backingPage(page, offset)
     const inPage = range.backingOffset(offset)
     const flags = write ? LOCK_DMA | LOCK_WRITE : LOCK_DMA
-    const windowPage = range.backing!.lock(at, inPage, length, flags)
+    let windowPage: number
+    try {
+      windowPage = range.backing!.lock(at, inPage, length, flags)
+    } catch (error) {
+      this.room.refused(error)
+      throw error
+    }
     range.region.held++
     this.live++
     return new RamMapping(this, range, at, windowPage, inPage, length, write)
@@ -318,6 +354,7 @@ export class AddressSpace extends SpaceAccess {
     } catch (error) {
       range.region.held--
       this.live--
+      this.room.refused(error)
       throw error
     }
   }
@@ -334,7 +371,9 @@ export class AddressSpace extends SpaceAccess {
     const length = this.bounce.take(Math.min(asked, room))
     if (length === 0) {
       const { limit, used } = this.bounce
-      throw new BounceBudgetError(this.name, joinAddress(page, offset), limit, used)
+      const error = new BounceBudgetError(this.name, joinAddress(page, offset), limit, used)
+      this.room.refused(error)
+      throw error
     }
     const data = new Uint8Array(length)
     if (!write && range !== undefined) {

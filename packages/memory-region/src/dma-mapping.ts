@@ -2,6 +2,7 @@ import { InvalidArgumentError, ReleasedError, type XmcError } from '@xmc/core/er
 import { callAll, throwAll } from './internal/call-all.ts'
 import type { FlatRange } from './internal/flat-range.ts'
 import { checkByteCount, hex } from './internal/page.ts'
+import type { RoomQueue } from './internal/room-queue.ts'
 import type { MemoryRegion } from './memory-region.ts'
 import type { MmioRegion } from './mmio-region.ts'
 import type { RamRegion } from './ram-region.ts'
@@ -50,6 +51,11 @@ export interface DmaMapping {
    */
   readonly bytes: Uint8Array
   /**
+   * Says that the range stays mapped for long, as a ring does: nobody who waits for room counts on its
+   * release. Has no effect after the first call, or after `release`.
+   */
+  keep(): void
+  /**
    * Gives the range back. `accessed` is the number of bytes from the start that were really written:
    * only they are reported as written (S68), and only they go from a bounce buffer to the region. After
    * a mapping for reading it has no effect (S69).
@@ -68,6 +74,10 @@ export interface MappingOwner {
   readonly watched: boolean
   /** Live mappings. */
   live: number
+  /** Those of them that are kept for long. */
+  kept: number
+  /** Who waits for something to be released. */
+  readonly room: RoomQueue
   write(page: number, offset: number, source: Uint8Array): void
   wrote(region: RamRegion | MmioRegion, page: number, offset: number, length: number): void
   /** Gives bounce bytes back. */
@@ -76,6 +86,7 @@ export interface MappingOwner {
 
 const WRITE = 1
 const RELEASED = 2
+const KEPT = 4
 
 /** @internal A mapping of memory itself: one object, of small integers. */
 export class RamMapping implements DmaMapping {
@@ -145,6 +156,12 @@ export class RamMapping implements DmaMapping {
     return this.array
   }
 
+  keep(): void {
+    if ((this.state & (KEPT | RELEASED)) !== 0) return
+    this.state |= KEPT
+    this.owner.kept++
+  }
+
   release(accessed: number): void {
     const { state, owner, range } = this
     if ((state & RELEASED) !== 0) throw released(owner, this.address)
@@ -153,7 +170,9 @@ export class RamMapping implements DmaMapping {
     }
     this.state = state | RELEASED
     owner.live--
+    if ((state & KEPT) !== 0) owner.kept--
     range.region.held--
+    if (owner.room.waiting) owner.room.released()
     if ((state & WRITE) !== 0 && accessed > 0 && owner.watched) {
       this.releaseWritten(accessed)
     } else {
@@ -184,6 +203,7 @@ export class BounceMapping implements DmaMapping {
   private readonly offset: number
   private readonly data: Uint8Array
   private done = false
+  private isKept = false
 
   constructor(
     owner: MappingOwner,
@@ -223,13 +243,21 @@ export class BounceMapping implements DmaMapping {
     return this.data
   }
 
+  keep(): void {
+    if (this.isKept || this.done) return
+    this.isKept = true
+    this.owner.kept++
+  }
+
   release(accessed: number): void {
     const { owner, data } = this
     if (this.done) throw released(owner, this.address)
     checkByteCount('accessed', accessed, 0, data.length)
     this.done = true
     owner.live--
+    if (this.isKept) owner.kept--
     if (this.region !== undefined) this.region.held--
+    if (owner.room.waiting) owner.room.released()
     const written = this.write ? accessed : 0
     const writeBack = (): void => owner.write(this.page, this.offset, data.subarray(0, written))
     const errors: unknown[] = []

@@ -91,7 +91,10 @@ export class MapOnlyError extends XmcError {
   }
 }
 
-/** `ERR_XMC_BOUNCE_BUDGET`: what is mapped is not RAM, and all bounce bytes are in use. */
+/**
+ * `ERR_XMC_BOUNCE_BUDGET`: what is mapped is not RAM, and no bounce bytes are left. A `passing` shortage, unless
+ * the budget is 0: then the space gives no bounce buffers.
+ */
 export class BounceBudgetError extends XmcError {
   /** Bytes that may be in bounce buffers at a time. */
   readonly budget: number
@@ -101,7 +104,11 @@ export class BounceBudgetError extends XmcError {
   constructor(space: string, address: bigint, budget: number, used: number) {
     super(
       'ERR_XMC_BOUNCE_BUDGET',
-      `${space}: ${hex(address)} is not RAM, and ${used} of ${budget} bounce bytes are in use: unmap something, or retry from registerMapClient()`,
+      `${space}: ${hex(address)} is not RAM, and ` +
+        (budget === 0
+          ? 'the space gives no bounce buffers: set bounceBudget to allow them'
+          : `${used} of ${budget} bounce bytes are in use: wait with awaitRoom(), or make bounceBudget larger`),
+      { shortage: budget === 0 ? undefined : 'passing' },
     )
     this.budget = budget
     this.used = used

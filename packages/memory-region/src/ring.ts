@@ -26,6 +26,7 @@ export class Ring {
   /** @internal */
   constructor(owner: MappingOwner, region: RamRegion, mapping: RamMapping) {
     const { address, length, write, view, start } = mapping
+    mapping.keep()
     this.length = length
     this.write = write
     this.address = address

@@ -8,6 +8,11 @@ export interface GuestRange {
   /** The memory itself; never longer than asked, and shorter where it is not contiguous. */
   readonly bytes: Uint8Array
   /**
+   * Says that the range stays mapped for long, as a ring does, so that nobody waits for its release.
+   * Optional.
+   */
+  keep?(): void
+  /**
    * Gives the memory back, exactly once. `accessed` is the number of bytes from the start that were
    * really written (0 for a range mapped for reading).
    */
@@ -41,8 +46,11 @@ export interface GuestMemory {
   write?(page: number, offset: number, source: Uint8Array): void
   /**
    * Calls `client` once, when something was released that may make room for a map that failed with
-   * `shortage: 'passing'`; never from within this call. Returns how to give up waiting. Optional:
-   * without it a transport looks again from time to time.
+   * `shortage: 'passing'`; never from within this call. Whoever waits has released first what it holds for that
+   * request. Optional: without it a transport looks again from time to time.
+   *
+   * @returns how to give up waiting; undefined when waiting does not help, since nobody holds anything
+   * that would be released: the request could never fit
    */
-  awaitRoom?(client: () => void): () => void
+  awaitRoom?(client: () => void): (() => void) | undefined
 }

@@ -118,6 +118,7 @@ export class SplitQueue {
     this.queue = layout.queue
     this.eventIndex = layout.eventIndex
     this.ranges = ranges
+    for (const range of ranges) range.keep?.()
     this.descriptors = viewOf(descriptors)
     this.available = viewOf(available)
     this.availableWords = wordsOf(available)

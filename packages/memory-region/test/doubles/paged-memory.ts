@@ -18,6 +18,8 @@ export class PagedMemory implements RamBacking {
   readonly readOnly: Set<number> = new Set()
   /** Awaited by `lockAsync` before it locks. */
   gate: Promise<unknown> | undefined
+  /** What `lock` throws instead of locking, while it is set. */
+  refusal: Error | undefined
   private readonly held: Map<string, number> = new Map()
   private readonly pages: Map<number, number> = new Map()
 
@@ -39,6 +41,7 @@ export class PagedMemory implements RamBacking {
     const kind = (flags & LOCK_WRITE) === 0 ? 'read' : 'write'
     const dma = (flags & LOCK_DMA) === 0 ? '' : ' dma'
     this.log.push(`lock ${place(page, offset)} ${length} ${kind}${dma}`)
+    if (this.refusal !== undefined) throw this.refusal
     this.check(page, offset, length, kind === 'write')
     const windowPage = page % WINDOW_PAGES
     for (let i = 0; i * 4096 < offset + length; i++) this.pages.set(windowPage + i, page + i)

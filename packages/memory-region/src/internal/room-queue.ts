@@ -1,0 +1,111 @@
+import { XmcError, type XmcErrorCode } from '@xmc/core/errors'
+import { callAll, throwAll } from './call-all.ts'
+
+/** Milliseconds until somebody who waits for room outside the process looks again; doubled each time. */
+const FIRST_LOOK = 10
+
+/** Most milliseconds between two looks. */
+const LAST_LOOK = 1000
+
+/** Looks for room outside the process while nothing of the space would be released: 2.55 s in all. */
+const LOOKS_WHEN_IDLE = 8
+
+/** Milliseconds between two calls of those who wait, so that their own attempts do not keep the process busy. */
+const LEAST_PAUSE = 1
+
+/** Shortages that only releases of this process end. */
+const INSIDE: ReadonlySet<XmcErrorCode> = new Set(['ERR_XMC_WINDOW_FULL', 'ERR_XMC_BOUNCE_BUDGET'])
+
+/**
+ * Who waits for room in the memory that a space maps from. They are called when something was released,
+ * and by a timer: the room may be made outside the space, or even outside the process.
+ */
+export class RoomQueue {
+  /** Whether anybody waits. */
+  waiting = false
+  private readonly clients: Set<() => void> = new Set()
+  private outside = false
+  private idleLooks = 0
+  private delay = 0
+  private look: NodeJS.Timeout | undefined
+  /** Takes back the call that is due. */
+  private takeBack: (() => void) | undefined
+  private lastCall = 0
+
+  /** Notes why a map failed. */
+  refused(error: unknown): void {
+    if (error instanceof XmcError && error.shortage === 'passing') {
+      this.outside = !INSIDE.has(error.code)
+    }
+  }
+
+  /**
+   * Calls `client` once, in a later turn, when there may be room.
+   *
+   * @param idle whether nothing is held that would be released
+   * @returns how to wait no longer; undefined where waiting does not help
+   */
+  wait(client: () => void, idle: boolean): (() => void) | undefined {
+    if (!idle) this.idleLooks = 0
+    else if (!this.outside || this.idleLooks >= LOOKS_WHEN_IDLE) {
+      this.idleLooks = 0
+      return undefined
+    } else this.idleLooks += 1
+    // An object of its own: the same function may wait twice.
+    const entry = (): void => client()
+    this.clients.add(entry)
+    this.waiting = true
+    this.look ??= setTimeout(() => this.callClients(), this.nextDelay())
+    return () => {
+      if (this.clients.delete(entry) && this.clients.size === 0) this.stop()
+    }
+  }
+
+  /** Something was released: calls those who wait, in a later turn. */
+  released(): void {
+    if (this.takeBack !== undefined) return
+    const call = (): void => {
+      this.delay = 0
+      this.callClients()
+    }
+    if (performance.now() - this.lastCall >= LEAST_PAUSE) {
+      const turn = setImmediate(call)
+      this.takeBack = (): void => clearImmediate(turn)
+    } else {
+      const timer = setTimeout(call, LEAST_PAUSE)
+      this.takeBack = (): void => clearTimeout(timer)
+    }
+  }
+
+  /** Forgets who waits. */
+  close(): void {
+    this.clients.clear()
+    this.stop()
+  }
+
+  private nextDelay(): number {
+    if (!this.outside) return LAST_LOOK
+    this.delay = this.delay === 0 ? FIRST_LOOK : Math.min(2 * this.delay, LAST_LOOK)
+    return this.delay
+  }
+
+  private callClients(): void {
+    this.lastCall = performance.now()
+    // A copy: those that wait again while they are called wait for the next time.
+    const clients = [...this.clients]
+    this.stop()
+    const errors: unknown[] = []
+    for (const client of clients) {
+      if (this.clients.delete(client)) callAll([client], errors)
+    }
+    throwAll(errors)
+  }
+
+  private stop(): void {
+    this.waiting = false
+    clearTimeout(this.look)
+    this.look = undefined
+    this.takeBack?.()
+    this.takeBack = undefined
+  }
+}
