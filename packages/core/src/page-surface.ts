@@ -96,11 +96,11 @@ export class PageSurface<Page extends number> implements PageOperations<Page> {
   async lockAsync(page: Page, offset: number, length: number, flags: number): Promise<WindowPage> {
     const write = (flags & LOCK_WRITE) !== 0
     this.startRequest(page, offset, length, write)
-    for (;;) {
+    for (let waited = false; ; waited = true) {
       const found = this.engine.find(page, offset, length, write)
       if (found >= 0) return this.takeLock(page, asWindowPage(found), offset, flags)
       // oxlint-disable-next-line no-await-in-loop -- another miss on the bucket ends first
-      const mapped = await this.misses.single(page, offset, length, write, async () => {
+      const mapped = await this.misses.single(page, offset, length, write, waited, async () => {
         const miss = this.misses.acquire(page, offset, length, write)
         return this.misses.runAsync(miss, (at) => this.takeLock(page, at, offset, flags))
       })

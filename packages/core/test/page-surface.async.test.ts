@@ -57,6 +57,46 @@ describe('PageSurface.lockAsync', () => {
     expect(cache.statistics.locks).toBe(2)
   })
 
+  it('gives everybody who waited the outcome of one more call, not a call each', async () => {
+    const { cache, double } = setUp({ bucketShift: 12, access: 'as-requested', pinned: true })
+    const gate = new Gate()
+    double.beforeMap = gate.pass
+    double.punch(7, 1)
+    const request = async (): Promise<unknown> =>
+      cache.lockAsync(testPage(7), 0, 65, LOCK_WRITE).catch((error: unknown) => error)
+    const requests = Array.from({ length: 100 }, request)
+    await settle()
+    // What arrives while the second call is under way began after it: it waits for a third.
+    gate.openOnce()
+    await settle()
+    requests.push(request())
+    await settle()
+    gate.open()
+    const missing: unknown = expect.objectContaining({ code: 'ERR_XMC_PAGES_MISSING', page: 7 })
+    expect(await Promise.all(requests)).toEqual(Array.from({ length: 101 }, () => missing))
+    expect(double.log.filter((call) => call.startsWith('map'))).toEqual([
+      'map 7+1 rw',
+      'map 7+1 rw',
+      'map 7+1 rw',
+    ])
+    expect(cache.statistics).toMatchObject({ locks: 0, entries: 0 })
+  })
+
+  it('does not take a failure for its own that began before its request', async () => {
+    const { cache, double } = setUp({ bucketShift: 12, access: 'as-requested', pinned: true })
+    const gate = new Gate()
+    double.beforeMap = gate.pass
+    double.punch(7, 1)
+    const early = cache.lockAsync(testPage(7), 0, 65, 0)
+    await settle()
+    const late = cache.lockAsync(testPage(7), 0, 65, 0)
+    gate.openOnce()
+    await expect(early).rejects.toMatchObject({ code: 'ERR_XMC_PAGES_MISSING' })
+    double.populate(7, 1)
+    gate.open()
+    expect(contentAt(cache, await late)).toBe(7)
+  })
+
   it('rejects each request for a page that is missing, with an error of its own', async () => {
     const { cache, double } = setUp()
     double.punch(2, 2)

@@ -147,20 +147,31 @@ export class Misses<Page extends number> {
   /**
    * Runs `start` unless the same bucket is being mapped already; then waits for that and returns
    * undefined, so that the caller looks again.
+   *
+   * @param waited whether the caller has waited before. What it waits for now began after its request did, so
+   * that a failure is its own as well: else everybody who waits would try in turn
+   * @throws what was waited for failed with
    */
   async single<T>(
     page: Page,
     offset: number,
     length: number,
     write: boolean,
+    waited: boolean,
     start: () => Promise<T>,
   ): Promise<T | undefined> {
-    const { index, bucketCount } = this.engine.request(page, offset, length, write)
+    const request = this.engine.request(page, offset, length, write)
+    const { index, bucketCount } = request
     const key = `${index}:${bucketCount}:${this.engine.isWritable(write)}`
     const running = this.inFlight.get(key)
     if (running !== undefined) {
-      // Its failure is its own caller's to report; this caller tries again and gets its own.
-      await running.catch(() => undefined)
+      try {
+        await running
+      } catch (error) {
+        if (waited && this.engine.table.find(request) < 0 && this.concerns(error, request)) {
+          throw error
+        }
+      }
       return undefined
     }
     const promise = start()
@@ -170,6 +181,13 @@ export class Misses<Page extends number> {
     } finally {
       this.inFlight.delete(key)
     }
+  }
+
+  /** Whether what a request for the same buckets failed with holds for another: it may have asked for other pages. */
+  private concerns(error: unknown, { index, firstPage, lastPage }: BucketRequest): boolean {
+    if (!(error instanceof PagesMissingError || error instanceof PagedOutError)) return true
+    const page = error.page - index * this.engine.pagesPerBucket
+    return page >= firstPage && page <= lastPage
   }
 
   /** Maps what a request lacks; gives the head slot of an entry that serves it, or -1 when pages are missing. */
