@@ -10,7 +10,7 @@ async function connected(handle: (request: unknown) => unknown): Promise<Mailbox
     await served
   })
   const client = new MailboxClient(memory)
-  await client.connect(5000)
+  await client.connect(60_000)
   return client
 }
 
@@ -21,7 +21,7 @@ describe('mailbox', () => {
       seen.push(request)
       return { of: request }
     })
-    const answers = await Promise.all([client.call('ä', 5000), client.call([2], 5000)])
+    const answers = await Promise.all([client.call('ä', 60_000), client.call([2], 60_000)])
     expect(seen).toEqual(['ä', [2]])
     expect(answers).toEqual([{ of: 'ä' }, { of: [2] }])
   })
@@ -33,7 +33,7 @@ describe('mailbox', () => {
           setTimeout(resolve, 10)
         }),
     )
-    expect(await client.call({}, 5000)).toBeNull()
+    expect(await client.call({}, 60_000)).toBeNull()
   })
 
   it('brings a failure of the guest back, and goes on', async () => {
@@ -41,16 +41,16 @@ describe('mailbox', () => {
       if (request === 'bad') throw new Error('ENOSPC')
       return 1
     })
-    await expect(client.call('bad', 5000)).rejects.toThrow('the guest: ENOSPC')
-    expect(await client.call('good', 5000)).toBe(1)
+    await expect(client.call('bad', 60_000)).rejects.toThrow('the guest: ENOSPC')
+    expect(await client.call('good', 60_000)).toBe(1)
   })
 
   it('refuses a message that does not fit', async () => {
     const client = await connected(() => 1)
-    await expect(client.call('x'.repeat(28_671), 5000)).rejects.toThrow(
+    await expect(client.call('x'.repeat(28_671), 60_000)).rejects.toThrow(
       'a message of 28673 bytes: the mailbox has 28672',
     )
-    expect(await client.call('x'.repeat(28_670), 5000)).toBe(1)
+    expect(await client.call('x'.repeat(28_670), 60_000)).toBe(1)
   })
 
   it('gives up on a guest that is not there', async () => {

@@ -22,7 +22,6 @@ function makeTree(folder: string): void {
 describe('an ext4 image that a guest copies through the device onto a blank disk', () => {
   it.for(['grants', 'foreign'] as const)(
     'is the same, and clean, with %s',
-    { timeout: 60_000 },
     async (addressing, { skip }) => {
       const tools = ext4Tools()
       if (typeof tools === 'string') return skip(tools)

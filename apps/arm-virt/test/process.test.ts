@@ -8,7 +8,7 @@ let program: Program
 
 beforeAll(async () => {
   program = await Program.bundle()
-}, 60_000)
+})
 
 afterAll(() => {
   program.remove()

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { BucketTable, LIVE, WRITABLE } from '../src/internal/bucket-table.ts'
 
 const SLOTS = 8
@@ -45,7 +46,7 @@ function serving(
 }
 
 describe('BucketTable', () => {
-  it('finds what a map of entries has', { timeout: 60_000 }, () => {
+  it('finds what a map of entries has', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 25 }), (steps) => {
         const table = new BucketTable(SLOTS, PAGES_PER_BUCKET)
@@ -106,7 +107,7 @@ describe('BucketTable', () => {
           expect(wrong).toEqual([])
         }
       }),
-      { numRuns: 300 },
+      propertyRuns(50, 300),
     )
   })
 })

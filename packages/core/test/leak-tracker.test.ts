@@ -56,9 +56,7 @@ async function collectAll(): Promise<void> {
 }
 
 describe('leakTracking', () => {
-  it('reports a handle that was lost, with the stack that took it', {
-    timeout: 60_000,
-  }, async () => {
+  it('reports a handle that was lost, with the stack that took it', async () => {
     const { cache } = setUp({}, { leakTracking: true, name: 'disk' })
     const messages: unknown[] = []
     const note = (message: unknown): void => {
@@ -79,9 +77,7 @@ describe('leakTracking', () => {
     ])
   })
 
-  it('names the stack of a lost handle in the report of an invalidation', {
-    timeout: 60_000,
-  }, async () => {
+  it('names the stack of a lost handle in the report of an invalidation', async () => {
     const { cache } = setUp({}, { leakTracking: true })
     ;(() => cache.map(testPage(5), 0x10, 100, { dma: true }))()
     await collectUntil(() => warn.mock.calls.length > 0)
@@ -90,7 +86,7 @@ describe('leakTracking', () => {
     expect(lockedDma[0]?.stacks).toEqual([expect.stringContaining('taken here')])
   })
 
-  it('says nothing of handles that were released', { timeout: 60_000 }, async () => {
+  it('says nothing of handles that were released', async () => {
     const { cache } = setUp({}, { leakTracking: true })
     releaseHandle(cache)
     await collectAll()
@@ -98,7 +94,7 @@ describe('leakTracking', () => {
     expect(cache.statistics.leaks).toBe(0)
   })
 
-  it('says nothing of handles whose lock was taken back by view', { timeout: 60_000 }, async () => {
+  it('says nothing of handles whose lock was taken back by view', async () => {
     const { cache } = setUp({}, { leakTracking: true })
     releaseByView(cache)
     await collectAll()
@@ -107,9 +103,7 @@ describe('leakTracking', () => {
     expect(cache.statistics).toMatchObject({ leaks: 0, locks: 0 })
   })
 
-  it('says nothing of handles that a close by force has released', {
-    timeout: 60_000,
-  }, async () => {
+  it('says nothing of handles that a close by force has released', async () => {
     const { cache } = setUp({}, { leakTracking: true })
     loseHandle(cache)
     cache.close({ force: true })
@@ -119,7 +113,7 @@ describe('leakTracking', () => {
     expect(cache.statistics.leaks).toBe(0)
   })
 
-  it('is off unless it is asked for', { timeout: 60_000 }, async () => {
+  it('is off unless it is asked for', async () => {
     const { cache } = setUp()
     loseHandle(cache)
     await collectAll()

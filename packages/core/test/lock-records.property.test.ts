@@ -14,7 +14,7 @@ const step = fc.oneof(
 )
 
 describe('LockRecords', () => {
-  it('counts as a map of pointers does', { timeout: 60_000 }, () => {
+  it('counts as a map of pointers does', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const locks = new LockRecords(4)

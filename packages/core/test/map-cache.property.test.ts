@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { LOCK_DMA, LOCK_WRITE } from '@xmc/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { testPage } from './doubles/guest-double.ts'
 import { settle } from './doubles/set-up.ts'
 import { BUCKET, CacheModel, codeOf, countOf, type Kind } from './models/cache-model.ts'
@@ -236,7 +237,7 @@ async function start(model: CacheModel, action: AsyncStep): Promise<void> {
 }
 
 describe('MapCache', () => {
-  it('does what a simple model says, step by step', { timeout: 60_000 }, async () => {
+  it('does what a simple model says, step by step', async () => {
     await fc.assert(
       fc.asyncProperty(kind, fc.array(step, { maxLength: 40 }), async (made, steps) => {
         const model = new CacheModel(made)
@@ -251,13 +252,11 @@ describe('MapCache', () => {
           model.dispose()
         }
       }),
-      { numRuns: 500 },
+      propertyRuns(60, 500),
     )
   })
 
-  it('does what a simple model says with any number of requests under way', {
-    timeout: 60_000,
-  }, async () => {
+  it('does what a simple model says with any number of requests under way', async () => {
     await fc.assert(
       fc.asyncProperty(kind, fc.array(asyncStep, { maxLength: 40 }), async (made, steps) => {
         const model = new CacheModel(made)
@@ -286,7 +285,7 @@ describe('MapCache', () => {
           model.dispose()
         }
       }),
-      { numRuns: 500 },
+      propertyRuns(60, 500),
     )
   })
 })

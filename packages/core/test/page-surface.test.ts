@@ -151,9 +151,7 @@ describe('PageSurface.lock', () => {
     expect(double.log).toEqual(['map 0+256 rw'])
   })
 
-  it('M7 S33 counts 524,287 locks at one pointer; one more is an error, and nothing has changed', {
-    timeout: 60_000,
-  }, () => {
+  it('M7 S33 counts 524,287 locks at one pointer; one more is an error, and nothing has changed', () => {
     const { cache } = setUp(small(4))
     const place = cache.lock(testPage(1), 16, 4, 0)
     for (let nth = 1; nth < 524_287; nth++) cache.lock(testPage(1), 16, 4, 0)

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { SlotAllocator } from '../src/internal/slot-allocator.ts'
 
 const SLOTS = 16
@@ -19,9 +20,7 @@ function hasFreeRun(used: readonly boolean[], count: number): boolean {
 }
 
 describe('SlotAllocator', () => {
-  it('never hands out a slot in use, and finds a run whenever one exists', {
-    timeout: 60_000,
-  }, () => {
+  it('never hands out a slot in use, and finds a run whenever one exists', () => {
     fc.assert(
       fc.property(
         fc.array(step, { maxLength: 80 }),
@@ -48,11 +47,11 @@ describe('SlotAllocator', () => {
           }
         },
       ),
-      { numRuns: 1000 },
+      propertyRuns(100, 1000),
     )
   })
 
-  it('rests every single slot as long as others are to be had', { timeout: 60_000 }, () => {
+  it('rests every single slot as long as others are to be had', () => {
     fc.assert(
       fc.property(
         fc.array(fc.option(fc.nat()), { maxLength: 100 }),
@@ -81,7 +80,7 @@ describe('SlotAllocator', () => {
           }
         },
       ),
-      { numRuns: 500 },
+      propertyRuns(100, 500),
     )
   })
 })

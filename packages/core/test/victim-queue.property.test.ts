@@ -1,12 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { BucketTable } from '../src/internal/bucket-table.ts'
 import { VictimQueue } from '../src/internal/victim-queue.ts'
 
 describe('VictimQueue', () => {
-  it('is exact however entries are used, locked and removed in between', {
-    timeout: 60_000,
-  }, () => {
+  it('is exact however entries are used, locked and removed in between', () => {
     const step = fc.record({
       slot: fc.integer({ min: 0, max: 7 }),
       kind: fc.constantFrom('use', 'lock', 'unlock', 'victim', 'victim'),
@@ -39,7 +38,7 @@ describe('VictimQueue', () => {
           if (kind === 'unlock') table.locks[slot] = 0
         }
       }),
-      { numRuns: 500 },
+      propertyRuns(100, 500),
     )
   })
 })

@@ -2,6 +2,7 @@ import { constants } from 'node:os'
 import { countPages, isPageList, SystemCallError, windowPage, XmcError } from '@xmc/core'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import {
   domainId,
   GrantBackend,
@@ -426,7 +427,7 @@ describe('the limit of 128 mappings of a reference', () => {
         }
         expect(answers).toEqual(wanted)
       }),
-      { numRuns: 200 },
+      propertyRuns(200),
     )
   })
 })

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { MAPPED, NO_RESERVE, PageStates, PLAIN } from '../src/internal/page-states.ts'
 
 describe('PageStates', () => {
@@ -35,7 +36,7 @@ describe('PageStates', () => {
           expect(states.hasMapped(first, Math.min(page + 2, pages) - first)).toBe(held)
         }
       }),
-      { numRuns: 500 },
+      propertyRuns(500),
     )
   })
 

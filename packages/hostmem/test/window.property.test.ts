@@ -1,6 +1,7 @@
 import { XmcError } from '@xmc/core'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import {
   createMemoryFile,
   type HostMemoryWindow,
@@ -68,7 +69,7 @@ it('any sequence of operations leaves the bytes and the count that a list of pag
       file.read(0, bytes)
       expect(firstBytes(bytes)).toEqual(model.file)
     }),
-    { numRuns: 500 },
+    propertyRuns(50, 500),
   )
 })
 

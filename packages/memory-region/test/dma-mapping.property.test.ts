@@ -2,6 +2,7 @@ import { MapCache } from '@xmc/core'
 import { XmcError } from '@xmc/core/errors'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import {
   AddressSpace,
   AliasRegion,
@@ -116,6 +117,6 @@ test('any sequence of maps and releases leaves no lock, no reference and no boun
       expect([space.mappings, space.bounceBytes, table.mappedPages]).toEqual([0, 0, 0])
       expect(guest.mappedPages).toBeLessThanOrEqual(guest.window.pageCount)
     }),
-    { numRuns: 300 },
+    propertyRuns(40, 300),
   )
-}, 60_000)
+})

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import {
   AddressSpace,
   AliasRegion,
@@ -163,9 +164,9 @@ test('each byte belongs to the region that the rules of visibility name', () => 
       })
       expect(addresses.map((address) => loadOrNothing(space, address))).toEqual(marks)
     }),
-    { numRuns: 400 },
+    propertyRuns(50, 400),
   )
-}, 60_000)
+})
 
 test('the ranges are in order, apart, and as long as they can be', () => {
   fc.assert(
@@ -187,9 +188,9 @@ test('the ranges are in order, apart, and as long as they can be', () => {
         expect(continues).toBe(false)
       }
     }),
-    { numRuns: 200 },
+    propertyRuns(50, 200),
   )
-}, 60_000)
+})
 
 test('a view after any changes is the view of a new space, and listeners know it', () => {
   fc.assert(
@@ -228,9 +229,9 @@ test('a view after any changes is the view of a new space, and listeners know it
         expect(new Set(known.values())).toEqual(new Set(fresh))
       },
     ),
-    { numRuns: 300 },
+    propertyRuns(50, 300),
   )
-}, 60_000)
+})
 
 test('splitAddress and joinAddress are inverse', () => {
   fc.assert(

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { type AccessRules, AddressSpace, MmioRegion } from '../src/index.ts'
 import { RegisterBank } from './doubles/register-bank.ts'
 
@@ -69,6 +70,6 @@ test('whatever is implemented, a device looks like its bytes, and gets accesses 
         }
       },
     ),
-    { numRuns: 500 },
+    propertyRuns(100, 500),
   )
-}, 60_000)
+})

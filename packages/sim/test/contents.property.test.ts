@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { errnoOf, RAM, World } from './helpers/world.ts'
 
 /** A page that the model knows: whoever refers to it sees one number. */
@@ -176,6 +177,6 @@ test('any sequence of populating, mapping and writing keeps contents as a simple
       expect(hypervisor.orphanedPages).toBe(0)
       expect(hypervisor.allocatedPages).toBe(4096 + model.guest.size)
     }),
-    { numRuns: 150 },
+    propertyRuns(20, 150),
   )
-}, 120_000)
+})

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { GRANT_FLAGS, GRANT_STATUS } from '../src/grant-table.ts'
 import { BACKEND, GrantWorld, HOST, READ_ONLY, RO, RW } from './helpers/grant-world.ts'
 
@@ -67,6 +68,6 @@ test('any sequence of maps and unmaps keeps pins, flags and mappings in step', (
       world.tables.releaseMapper(BACKEND)
       expect([...world.tables.pinnedEntries()]).toEqual([])
     }),
-    { numRuns: 200 },
+    propertyRuns(50, 200),
   )
 })

@@ -148,7 +148,7 @@ describe('close', () => {
     window.close()
     expect(openFiles()).toBe(before)
     expect(readFileSync('/proc/self/maps', 'utf8')).not.toContain('memfd:closing')
-  }, 60_000)
+  })
 
   test('a closed hypervisor refuses, a second close does nothing', () => {
     const hypervisor = new Hypervisor()

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { BlockDriver, type BlockDriverOptions } from '../src/driver.ts'
 import {
   VIRTIO_BLK_F_FLUSH,
@@ -236,7 +237,7 @@ describe('a device against the specification', () => {
           await expectNothingLeft()
         },
       ),
-      { numRuns: 50 },
+      propertyRuns(50),
     )
   })
 

@@ -44,7 +44,7 @@ export async function runChild(file: URL, options: ChildOptions = {}): Promise<C
     const { status, stdout, stderr } = spawnSync(
       'sh',
       ['-c', `${limit}exec "$@"`, 'sh', ...command],
-      { encoding: 'utf8', timeout: 60_000 },
+      { encoding: 'utf8', timeout: 110_000 },
     )
     const output: unknown = status === 0 ? JSON.parse(stdout) : stdout
     return { status, stderr, output }

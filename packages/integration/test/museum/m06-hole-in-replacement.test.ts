@@ -7,5 +7,5 @@ describe('M6 a replacement in place', () => {
     const count: unknown = expect.any(Number)
     const output = { zero: count, old: count, new: count, other: 0 }
     expect(child).toEqual({ status: 0, signal: null, stderr: '', output })
-  }, 120_000)
+  })
 })

@@ -34,7 +34,7 @@ export async function runChild(file: URL): Promise<ChildResult> {
       ['-c', 'ulimit -c 0; exec "$@"', 'sh', process.execPath, program],
       {
         encoding: 'utf8',
-        timeout: 120_000,
+        timeout: 110_000,
         // The native library is a dependency of hostmem alone.
         env: { ...process.env, NODE_PATH: `${packageRoot}/../hostmem/node_modules` },
       },

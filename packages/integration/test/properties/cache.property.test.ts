@@ -3,6 +3,7 @@ import type { Retention } from '@xmc/core'
 import { Hypervisor } from '@xmc/sim'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { propertyRuns } from '../../../../vitest.properties.ts'
 import { foreignGuest, grantingGuest, type ModelledGuest } from './guests.ts'
 import { type Operation, operation } from './operations.ts'
 import { SequenceRunner } from './run-sequence.ts'
@@ -24,15 +25,15 @@ describe('random sequences against the model', () => {
     const property = fc.asyncProperty(retention, access, sequence, async (kept, writes, steps) => {
       await runAll((hypervisor) => [foreignGuest(hypervisor, kept, writes)], steps)
     })
-    await expect(fc.assert(property, { numRuns: 900 })).resolves.toBeUndefined()
-  }, 120_000)
+    await expect(fc.assert(property, propertyRuns(60, 900))).resolves.toBeUndefined()
+  })
 
   it('of a cache of grants', async () => {
     const property = fc.asyncProperty(persistent, sequence, async (kept, steps) => {
       await runAll((hypervisor) => [grantingGuest(hypervisor, kept)], steps)
     })
-    await expect(fc.assert(property, { numRuns: 900 })).resolves.toBeUndefined()
-  }, 120_000)
+    await expect(fc.assert(property, propertyRuns(60, 900))).resolves.toBeUndefined()
+  })
 
   it('of several caches at once, of several guests', async () => {
     const property = fc.asyncProperty(
@@ -50,8 +51,8 @@ describe('random sequences against the model', () => {
         await runAll(make, steps)
       },
     )
-    await expect(fc.assert(property, { numRuns: 300 })).resolves.toBeUndefined()
-  }, 120_000)
+    await expect(fc.assert(property, propertyRuns(20, 300))).resolves.toBeUndefined()
+  })
 })
 
 /** Deals the steps to the guests in turn; at the end nothing is left mapped in the simulator. */

@@ -55,7 +55,7 @@ describe('concurrency', () => {
 })
 
 // Ten thousand mappings take their time on a machine that does other work, too.
-describe('scale', { timeout: 60_000 }, () => {
+describe('scale', () => {
   it('S88 the release of one of 10000 locked grants visits no other', () => {
     using world = new GrantWorld({
       windowPages: 16_384,

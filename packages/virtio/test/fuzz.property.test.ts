@@ -1,6 +1,7 @@
 import { PassThrough, Writable } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { propertyRuns, repetitions } from '../../../vitest.properties.ts'
 import {
   BlockDevice,
   ConsoleDevice,
@@ -337,77 +338,63 @@ const CLEAN = {
   violations: 0,
 }
 
-const TIMEOUT = 120_000
-
 describe('whatever the guest does: no throw, no hang, nothing mapped, no store into read-only memory', () => {
-  test(
-    'arbitrary registers',
-    async () => {
-      const step = fc.oneof(
-        { arbitrary: registerWrite, weight: 8 },
-        { arbitrary: fc.oneof(registerRead, request, notify, offer, turn), weight: 3 },
-      )
-      await expect(
-        fc.assert(
-          fc.asyncProperty(
-            setting,
-            fc.array(step, { maxLength: 25, size: 'max' }),
-            (settings, steps) => run(settings, steps),
-          ),
-          { numRuns: 3000 },
+  test('arbitrary registers', async () => {
+    const step = fc.oneof(
+      { arbitrary: registerWrite, weight: 8 },
+      { arbitrary: fc.oneof(registerRead, request, notify, offer, turn), weight: 3 },
+    )
+    await expect(
+      fc.assert(
+        fc.asyncProperty(
+          setting,
+          fc.array(step, { maxLength: 25, size: 'max' }),
+          (settings, steps) => run(settings, steps),
         ),
-      ).resolves.toBeUndefined()
-    },
-    TIMEOUT,
-  )
+        propertyRuns(800, 3000),
+      ),
+    ).resolves.toBeUndefined()
+  })
 
-  test(
-    'arbitrary ring memory',
-    async () => {
-      const rings = fc.uint8Array({ minLength: 64, maxLength: 600 })
-      const step = fc.oneof(store, notify, offer, start, turn, request)
-      await expect(
-        fc.assert(
-          fc.asyncProperty(
-            setting,
-            rings,
-            fc.array(step, { maxLength: 20, size: 'max' }),
-            (settings, bytes, steps) => run(settings, steps, bytes),
-          ),
-          { numRuns: 3000 },
+  test('arbitrary ring memory', async () => {
+    const rings = fc.uint8Array({ minLength: 64, maxLength: 600 })
+    const step = fc.oneof(store, notify, offer, start, turn, request)
+    await expect(
+      fc.assert(
+        fc.asyncProperty(
+          setting,
+          rings,
+          fc.array(step, { maxLength: 20, size: 'max' }),
+          (settings, bytes, steps) => run(settings, steps, bytes),
         ),
-      ).resolves.toBeUndefined()
-    },
-    TIMEOUT,
-  )
+        propertyRuns(800, 3000),
+      ),
+    ).resolves.toBeUndefined()
+  })
 
-  test(
-    'arbitrary descriptor tables',
-    async () => {
-      const step = fc.oneof(
-        { arbitrary: request, weight: 6 },
-        { arbitrary: fc.oneof(descriptor, offer, notify), weight: 3 },
-        { arbitrary: turn, weight: 3 },
-        { arbitrary: start, weight: 1 },
-        { arbitrary: fc.oneof(withdraw, store), weight: 1 },
-      )
-      await expect(
-        fc.assert(
-          fc.asyncProperty(
-            setting,
-            fc.array(step, { maxLength: 20, size: 'max' }),
-            (settings, steps) => run(settings, steps),
-          ),
-          { numRuns: 4000 },
+  test('arbitrary descriptor tables', async () => {
+    const step = fc.oneof(
+      { arbitrary: request, weight: 6 },
+      { arbitrary: fc.oneof(descriptor, offer, notify), weight: 3 },
+      { arbitrary: turn, weight: 3 },
+      { arbitrary: start, weight: 1 },
+      { arbitrary: fc.oneof(withdraw, store), weight: 1 },
+    )
+    await expect(
+      fc.assert(
+        fc.asyncProperty(
+          setting,
+          fc.array(step, { maxLength: 20, size: 'max' }),
+          (settings, steps) => run(settings, steps),
         ),
-      ).resolves.toBeUndefined()
-    },
-    TIMEOUT,
-  )
+        propertyRuns(1200, 4000),
+      ),
+    ).resolves.toBeUndefined()
+  })
 
   test('the cases reached what they are for', () => {
-    expect(seen.cases).toBeGreaterThanOrEqual(10_000)
-    expect(seen.used).toBeGreaterThan(2000)
+    expect(seen.cases).toBeGreaterThanOrEqual(repetitions(2800, 10_000))
+    expect(seen.used).toBeGreaterThan(repetitions(500, 2000))
     for (const reason of [
       'available-index',
       'chain-length',
