@@ -120,7 +120,8 @@ class HostMemoryWindow implements TargetWindow {
 
   constructor(calls: SystemCalls, allocation: Allocation, requestedPages: number) {
     const { buffer, pageCount, states, refusal } = allocation
-    // Node 20 copies an ArrayBuffer that is marked so instead of moving its memory to another owner.
+    // Node 20 copies an ArrayBuffer that is marked so instead of moving its memory to another owner, later ones
+    // throw; only transfer() of Node 22 moves it.
     if (buffer instanceof ArrayBuffer) markAsUntransferable(buffer)
     const firstByte = new Uint8Array(buffer, 0, 1)
     const address = calls.memcpy(firstByte, firstByte, 0)
