@@ -4,8 +4,10 @@ import {
   messageOf,
   nameOfErrno,
   type Pages,
+  type Shortage,
   type WindowPage,
   XmcError,
+  type XmcErrorOptions,
 } from '@xmc/core'
 import type { DomainId, GrantReference } from './grant-reference.ts'
 import { grantStatusMeaning, grantStatusName } from './grant-status.ts'
@@ -24,6 +26,8 @@ export interface GrantMapFailure {
   readonly reason: string
   /** What the probe itself failed with, when it could not be made. */
   readonly probeError?: unknown
+  /** `passing` when it is for want of room that others' release makes. */
+  readonly shortage?: Shortage | undefined
   /** What the provider threw. */
   readonly cause: unknown
 }
@@ -33,6 +37,9 @@ export interface GrantMapFailure {
  *
  * gntdev answers `EINVAL` for every refusal, so the reference and the status come from a probe by
  * grant copy after the failure. Both are undefined when every reference could be read.
+ *
+ * A `passing` shortage where every reference is good and there is no room: in Xen's map-track table,
+ * in the kernel's memory, or among the 128 mappings of a reference, of which others have some.
  */
 export class GrantMapError extends XmcError {
   /** Who granted. */
@@ -59,7 +66,7 @@ export class GrantMapError extends XmcError {
   readonly probeError: unknown
 
   constructor(failure: GrantMapFailure) {
-    const { domain, writable, failedReference, status, reason, cause } = failure
+    const { domain, writable, failedReference, status, reason, shortage, cause } = failure
     const errno = errnoOf(cause)
     const errnoName = errno === undefined ? undefined : nameOfErrno(errno)
     const references = firstReferences(failure.references)
@@ -71,8 +78,9 @@ export class GrantMapError extends XmcError {
         `${writable ? 'writing' : 'reading'} (${errnoName ?? messageOf(cause)}): ` +
         (failedReference === undefined ? '' : `reference ${failedReference}: `) +
         (statusName === undefined ? '' : `${statusName}, `) +
-        reason,
-      { cause },
+        reason +
+        (shortage === undefined ? '' : `: ${REMEDY}`),
+      { cause, shortage },
     )
     this.domain = domain
     this.references = references
@@ -91,7 +99,10 @@ export class GrantMapError extends XmcError {
 /** The limits that a {@link GrantLimitError} can name. */
 export type GrantLimitName = 'references-per-map' | 'mappings-per-reference'
 
-/** `ERR_XMC_GRANT_LIMIT`: a map goes over a limit that is counted on this side; nothing was mapped. */
+/**
+ * `ERR_XMC_GRANT_LIMIT`: a map goes over a limit that is counted on this side; nothing was mapped. A shortage:
+ * `passing` where a reference has too many mappings that others hold, `lasting` where the map alone is over the limit.
+ */
 export class GrantLimitError extends XmcError {
   /** Who granted. */
   readonly domain: DomainId
@@ -110,7 +121,7 @@ export class GrantLimitError extends XmcError {
     limit: number,
     value: number,
     reference?: GrantReference,
-    options?: ErrorOptions,
+    options?: XmcErrorOptions,
   ) {
     super(
       'ERR_XMC_GRANT_LIMIT',
@@ -210,6 +221,10 @@ export class GrantUnmapError extends XmcError {
     this.errnoName = errnoName
   }
 }
+
+/** What to do where there is no room for a mapping. */
+const REMEDY =
+  "wait until other mappings are released, map less at a time, or start Xen with more of 'gnttab_max_maptrack_frames'"
 
 /** So many references are named in an error; a map can hold 65,536. */
 const NAMED = 8

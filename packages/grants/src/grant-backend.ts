@@ -94,7 +94,7 @@ export class GrantBackend implements MapBackend<GrantReference> {
     try {
       this.#table.map(request)
     } catch (cause) {
-      throw this.#explain(pages, writable, cause)
+      throw this.#explain(request, cause)
     }
     this.#mapped(request, errors)
   }
@@ -113,7 +113,7 @@ export class GrantBackend implements MapBackend<GrantReference> {
     try {
       await this.#table.mapAsync(request)
     } catch (cause) {
-      throw this.#explain(pages, writable, cause)
+      throw this.#explain(request, cause)
     }
     this.#mapped(request, errors)
   }
@@ -184,7 +184,10 @@ export class GrantBackend implements MapBackend<GrantReference> {
   ): GrantMapRequest {
     const count = countPages(references)
     if (count > MAX_REFERENCES_PER_MAP) {
-      throw new GrantLimitError(this.domain, 'references-per-map', MAX_REFERENCES_PER_MAP, count)
+      const limit = MAX_REFERENCES_PER_MAP
+      throw new GrantLimitError(this.domain, 'references-per-map', limit, count, undefined, {
+        shortage: 'lasting',
+      })
     }
     if (!(count >= 1)) throw new InvalidArgumentError('references', 'at least one reference', count)
     // Linux numbers a buffer's pages upwards; past the last reference it would wrap to 0.
@@ -197,15 +200,8 @@ export class GrantBackend implements MapBackend<GrantReference> {
     errors.fill(0, 0, countPages(request.references))
   }
 
-  #explain(references: Pages<GrantReference>, writable: boolean, cause: unknown): Error {
-    return explainRefusal({
-      table: this.#table,
-      ledger: this.#ledger,
-      domain: this.domain,
-      references,
-      writable,
-      cause,
-    })
+  #explain(request: GrantMapRequest, cause: unknown): Error {
+    return explainRefusal({ table: this.#table, ledger: this.#ledger, request, cause })
   }
 
   #unmapError(windowPage: WindowPage, pageCount: number, cause: unknown): GrantUnmapError {

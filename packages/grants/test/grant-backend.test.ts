@@ -262,6 +262,68 @@ describe('a refused map says which reference and why', () => {
     })
   })
 
+  test('no room for good references is a shortage that others’ release ends, and says what to do', () => {
+    const { table, map } = setUp([7, 8])
+    map(1, [8], false)
+    table.foreignMappings = 128
+    for (const writable of [false, true]) {
+      const error = caught(() => map(0, [7], writable))
+      expect(error).toMatchObject({ code: 'ERR_XMC_GRANT_MAP', shortage: 'passing' })
+      expect(error).toHaveProperty('message', expect.stringContaining('gnttab_max_maptrack_frames'))
+    }
+    expect(table.mappings.size).toBe(1)
+  })
+
+  test('a read-only grant is told from a shortage by a mapping for reading, which goes at once', () => {
+    const { table, map } = setUp([8])
+    table.grant(9, { readOnly: true })
+    map(1, [8])
+    table.calls.length = 0
+    expect(caught(() => map(0, [9]))).toMatchObject({
+      shortage: undefined,
+      reason: expect.stringContaining('a grant is read-only'),
+    })
+    expect(table.calls).toEqual([
+      { map: [9], at: 0, writable: true },
+      { copy: [9], direction: 'from-grant' },
+      { map: [9], at: 0, writable: false },
+      { unmap: 1, at: 0 },
+    ])
+    expect(table.mappings.size).toBe(1)
+  })
+
+  test('a mapping for reading that cannot be removed again is an error of its own', () => {
+    const { table, map } = setUp([8])
+    table.grant(9, { readOnly: true })
+    map(1, [8])
+    table.refuse.unmap = new SystemCallError('gntdev unmap', EINVAL, 'refused')
+    expect(caught(() => map(0, [9]))).toMatchObject({
+      code: 'ERR_XMC_GRANT_UNMAP',
+      references: [9],
+      cause: table.refuse.unmap,
+    })
+  })
+
+  test('a bad reference is no shortage, however little room there is', () => {
+    const { table, map } = setUp([7])
+    map(1, [7], false)
+    table.foreignMappings = 128
+    expect(caught(() => map(0, [7, 99]))).toMatchObject({
+      failedReference: 99,
+      shortage: undefined,
+    })
+  })
+
+  test.each([
+    [ENOMEM, 'passing'],
+    [constants.errno.ENOSPC, 'passing'],
+    [EIO, undefined],
+  ])('errno %d as a shortage: %s', (errno, shortage) => {
+    const { table, map } = setUp()
+    table.refuse.map = new SystemCallError('gntdev map', errno, 'refused')
+    expect(caught(() => map(0, [7]))).toMatchObject({ code: 'ERR_XMC_GRANT_MAP', shortage })
+  })
+
   test('a probe that cannot be made leaves the likely causes, and its own error', () => {
     const { table, map } = setUp()
     const broken = new SystemCallError('gntdev copy', constants.errno.ENOSYS, 'no grant copy')
@@ -317,6 +379,7 @@ describe('the limit of 128 mappings of a reference', () => {
       limit: 128,
       value: 129,
       reference: 7,
+      shortage: 'passing',
       message:
         'domain 3: reference 7 would have 129 mappings of one kind, over the limit of 128: release some',
     })
@@ -332,6 +395,7 @@ describe('the limit of 128 mappings of a reference', () => {
       code: 'ERR_XMC_GRANT_LIMIT',
       value: 129,
       reference: 7,
+      shortage: 'lasting',
     })
   })
 

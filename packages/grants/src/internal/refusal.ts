@@ -1,10 +1,18 @@
 import { constants } from 'node:os'
-import { errnoOf, PagedOutError, type Pages, type XmcError } from '@xmc/core'
-import { GrantLimitError, GrantMapError } from '../errors.ts'
+import {
+  countPages,
+  errnoOf,
+  isPageList,
+  PagedOutError,
+  type Pages,
+  type XmcError,
+} from '@xmc/core'
+import { GrantLimitError, GrantMapError, GrantUnmapError } from '../errors.ts'
 import type { DomainId, GrantReference } from '../grant-reference.ts'
 import { grantStatusMeaning } from '../grant-status.ts'
 import {
   type GrantCopySegment,
+  type GrantMapRequest,
   type GrantTable,
   MAX_MAPPINGS_PER_REFERENCE,
 } from '../grant-table.ts'
@@ -15,9 +23,7 @@ import { referencesOf } from './references.ts'
 export interface Refusal {
   readonly table: GrantTable
   readonly ledger: MappingLedger
-  readonly domain: DomainId
-  readonly references: Pages<GrantReference>
-  readonly writable: boolean
+  readonly request: GrantMapRequest
   /** What the provider threw. */
   readonly cause: unknown
 }
@@ -32,9 +38,12 @@ const MAX_PROBES = 4096
  * Finds out why a map was refused and returns the error that says so. gntdev answers `EINVAL` for
  * everything, so the answer comes from what this side counts and from reading a byte of each
  * reference by grant copy. Nothing is ever written to the guest for it.
+ *
+ * @throws GrantUnmapError `ERR_XMC_GRANT_UNMAP`: a mapping for reading that was made to find out may still be there
  */
 export function explainRefusal(refusal: Refusal): XmcError {
-  const { domain, references, writable, cause } = refusal
+  const { request, cause } = refusal
+  const { domain, references, writable } = request
   const errno = errnoOf(cause)
   if (errno === constants.errno.EAGAIN) {
     // A probe would make the kernel wait for the page, up to half a minute.
@@ -48,35 +57,33 @@ export function explainRefusal(refusal: Refusal): XmcError {
       writable,
       cause,
       reason: REASONS.get(errno ?? 0) ?? 'the provider refused the call, see the cause',
+      shortage: errno !== undefined && SHORTAGES.has(errno) ? 'passing' : undefined,
     })
   }
   // Counting goes first: a copy pins its page too, so a full counter would look like a bad grant.
   return overLimit(refusal) ?? probed(refusal)
 }
 
-function overLimit(refusal: Refusal): GrantLimitError | undefined {
-  const { domain, references, writable, cause } = refusal
-  for (const [reference, count] of refusal.ledger.countWith(references, writable)) {
-    if (count > MAX_MAPPINGS_PER_REFERENCE) {
-      return new GrantLimitError(
-        domain,
-        'mappings-per-reference',
-        MAX_MAPPINGS_PER_REFERENCE,
-        count,
-        reference,
-        { cause },
-      )
-    }
-  }
-  return undefined
+function overLimit({ ledger, request, cause }: Refusal): GrantLimitError | undefined {
+  const { domain, references, writable } = request
+  const over = ledger.overLimit(references, writable, MAX_MAPPINGS_PER_REFERENCE)
+  if (over === undefined) return undefined
+  const { reference, count, requested } = over
+  const limit = MAX_MAPPINGS_PER_REFERENCE
+  return new GrantLimitError(domain, 'mappings-per-reference', limit, count, reference, {
+    cause,
+    shortage: requested > limit ? 'lasting' : 'passing',
+  })
 }
 
 function probed(refusal: Refusal): GrantMapError {
-  const { table, domain, references, writable, cause } = refusal
-  const distinct = [...new Set(referencesOf(references))]
+  const { table, request, cause } = refusal
+  const { domain, references, writable } = request
   const known = { domain, references, writable, cause }
-  for (let start = 0; start < distinct.length && start < MAX_PROBES; start += PROBES_PER_CALL) {
-    const batch = distinct.slice(start, start + PROBES_PER_CALL)
+  const distinct = distinctOf(references)
+  for (let probes = 0; probes < MAX_PROBES; probes += PROBES_PER_CALL) {
+    const batch = take(distinct, PROBES_PER_CALL)
+    if (batch.length === 0) break
     let statuses: Int16Array
     try {
       statuses = table.copy(batch.map((reference) => readOneByte(domain, reference)))
@@ -99,13 +106,52 @@ function probed(refusal: Refusal): GrantMapError {
       })
     }
   }
+  if (take(distinct, 1).length > 0) {
+    const reason = `${likelyCauses(writable, false)}; the first ${MAX_PROBES} references can be read`
+    return new GrantMapError({ ...known, reason })
+  }
   return new GrantMapError({
     ...known,
-    reason:
-      distinct.length > MAX_PROBES
-        ? `${likelyCauses(writable, false)}; the first ${MAX_PROBES} references can be read`
-        : likelyCauses(writable, true),
+    reason: likelyCauses(writable, true),
+    shortage: isShortage(refusal) ? 'passing' : undefined,
   })
+}
+
+/**
+ * Whether references that can all be read were refused for want of room, not of access: then a mapping for
+ * reading is refused, too. Nothing is tried where this side has mapped nothing, and could make no room.
+ */
+function isShortage({ table, ledger, request }: Refusal): boolean {
+  if (!request.writable) return true
+  if (ledger.isEmpty) return false
+  try {
+    table.map({ ...request, writable: false })
+  } catch (error) {
+    return errnoOf(error) === constants.errno.EINVAL
+  }
+  const { domain, window, windowPage, references } = request
+  const pageCount = countPages(references)
+  try {
+    table.unmap(window, windowPage, pageCount)
+  } catch (cause) {
+    throw new GrantUnmapError(domain, windowPage, pageCount, references, cause)
+  }
+  return false
+}
+
+function distinctOf(references: Pages<GrantReference>): Iterator<GrantReference> {
+  return isPageList(references) ? new Set(references).values() : referencesOf(references)
+}
+
+/** The next values of an iterator, at most `count` of them. */
+function take<Value>(values: Iterator<Value>, count: number): Value[] {
+  const taken: Value[] = []
+  while (taken.length < count) {
+    const next = values.next()
+    if (next.done === true) break
+    taken.push(next.value)
+  }
+  return taken
 }
 
 function likelyCauses(writable: boolean, readable: boolean): string {
@@ -127,8 +173,12 @@ const REASONS: ReadonlyMap<number, string> = new Map([
     constants.errno.ENOMEM,
     'the kernel has no memory for the mapping, or its limit of mapped grants is reached',
   ],
+  [constants.errno.ENOSPC, 'a table of the kernel or of Xen has no room for the mapping'],
   [
     constants.errno.ENOTTY,
     'the grant device is closed to this process, as after xentoolcore_restrict_all',
   ],
 ])
+
+/** What a map is refused with while the kernel has no memory, or no room in a table, for it. */
+const SHORTAGES: ReadonlySet<number> = new Set([constants.errno.ENOMEM, constants.errno.ENOSPC])
