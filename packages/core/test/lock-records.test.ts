@@ -69,7 +69,7 @@ describe('LockRecords', () => {
     expect(locks.remove(3, 64)).toBe(true)
   })
 
-  it('tells of one pointer once, also when its locks are counted in two places', () => {
+  it('tells of one pointer once, also when it was the second of its page', () => {
     const locks = new LockRecords(8)
     locks.add(3, 0, 0)
     locks.add(3, 64, 0)
@@ -123,6 +123,35 @@ describe('LockRecords', () => {
     }
   })
 
+  it('keeps the tag of a pointer until its last lock goes, whatever is locked beside it', () => {
+    const locks = new LockRecords(2)
+    locks.add(0, 16, 0)
+    locks.add(0, 32, 4)
+    locks.remove(0, 16)
+    locks.add(0, 32, 8 | DMA)
+    locks.remove(0, 32)
+    expect([...locks.within(0, 1)]).toEqual([{ windowPage: 0, offset: 32, count: 1, tag: 8 | DMA }])
+    locks.add(0, 48, 0)
+    expect([...locks.within(0, 1)]).toEqual([
+      { windowPage: 0, offset: 48, count: 1, tag: 0 },
+      { windowPage: 0, offset: 32, count: 1, tag: 8 | DMA },
+    ])
+    locks.remove(0, 32)
+    locks.remove(0, 48)
+    locks.add(0, 32, 4)
+    expect([...locks.within(0, 1)]).toEqual([{ windowPage: 0, offset: 32, count: 1, tag: 4 }])
+  })
+
+  it('counts 524,287 locks at one pointer also when it was the second of its page', () => {
+    const locks = new LockRecords(1)
+    locks.add(0, 0, 0)
+    locks.add(0, 8, 0)
+    locks.remove(0, 0)
+    for (let nth = 1; nth < 524_287; nth++) locks.add(0, 8, 0)
+    expect(locks.add(0, 8, 0)).toBe(false)
+    expect([...locks.within(0, 1)]).toEqual([{ windowPage: 0, offset: 8, count: 524_287, tag: 0 }])
+  })
+
   it('starts the tag afresh when the first lock of a page comes back', () => {
     const locks = new LockRecords(2)
     locks.add(0, 0, 4 | DMA)
@@ -140,8 +169,8 @@ describe('LockRecords', () => {
     locks.clear(2, 2)
     expect([...locks.within(0, 8)].map(({ windowPage, offset }) => [windowPage, offset])).toEqual([
       [1, 0],
-      [4, 0],
       [1, 8],
+      [4, 0],
       [4, 8],
     ])
     expect(locks.remove(2, 0)).toBe(false)

@@ -104,6 +104,17 @@ describe('MapCache.invalidateAll', () => {
     }
   })
 
+  it('S37 reports a lock for DMA that was counted beside another offset of its page first', async () => {
+    const { cache } = setUp(small(8))
+    const place = cache.lock(testPage(5), 16, 1, 0)
+    cache.lock(testPage(5), 32, 1, 0)
+    cache.unlock(place, 16)
+    cache.lock(testPage(5), 32, 1, LOCK_DMA)
+    cache.unlock(place, 32)
+    const { lockedDma } = await cache.invalidateAll()
+    expect(lockedDma.map(({ page, offset, locks }) => [page, offset, locks])).toEqual([[5, 32, 1]])
+  })
+
   it('reports the stacks of handles when leaks are tracked', async () => {
     const { cache } = setUp(small(8), { leakTracking: true })
     const user = cache.registerUser({ name: 'disk' })

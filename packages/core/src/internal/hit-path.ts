@@ -81,10 +81,11 @@ export function createHitPath<Page extends number>(
           const windowPage = (place & placeMask) | (page & pageMask)
           const at = windowPage << 1
           const record = records[at]!
-          if (record < 4096) {
+          // A page with locks at several offsets has a negative record, whose count may be 0 (`LockRecords`).
+          if (record >>> 0 < 4096) {
             records[at] = 4096 | offset
             records[at + 1] = flags
-          } else if ((record & 4095) === offset && record < fullRecord) {
+          } else if ((record & 4095) === offset && record >>> 0 < fullRecord) {
             records[at] = record + 4096
             if ((flags & dma) !== 0) records[at + 1] = flags
           } else {
@@ -104,7 +105,7 @@ export function createHitPath<Page extends number>(
       const record = records[at]!
       if (
         (windowPage & 0x3fff_ffff) === windowPage &&
-        record >= 4096 &&
+        (record & fullRecord) !== 0 &&
         (record & 4095) === offset
       ) {
         records[at] = record - 4096
