@@ -186,6 +186,46 @@ export class WindowFullError extends XmcError {
   }
 }
 
+/** What a {@link MemoryAreasError} says. */
+export interface MemoryAreasShortage {
+  /** Who wanted them: a window or a cache, for the message. */
+  readonly who: string
+  /** Areas that the call needs, as far as is known. */
+  readonly needed: number
+  /** Areas that are in use. */
+  readonly used: number
+  /** Areas that may be in use. */
+  readonly limit: number
+  /** What raises the limit. */
+  readonly option: string
+  readonly shortage: Shortage
+}
+
+/** `ERR_XMC_MEMORY_AREAS`: a mapping would take more of the process's memory areas than it may have. */
+export class MemoryAreasError extends XmcError {
+  /** Areas that the call needs, as far as is known. */
+  readonly needed: number
+  /** Areas that are in use. */
+  readonly used: number
+  /** Areas that may be in use. */
+  readonly limit: number
+  /** What raises the limit. */
+  readonly option: string
+
+  constructor({ who, needed, used, limit, option, shortage }: MemoryAreasShortage) {
+    const remedy = shortage === 'passing' ? 'release mappings, or raise' : 'raise'
+    super(
+      'ERR_XMC_MEMORY_AREAS',
+      `${who}: ${needed} memory areas are needed, and ${used} of ${limit} are in use: ${remedy} ${option}`,
+      { shortage },
+    )
+    this.needed = needed
+    this.used = used
+    this.limit = limit
+    this.option = option
+  }
+}
+
 /** `ERR_XMC_UNMAP_FAILED`: a mapping could not be removed; its place in the window is not used again. */
 export class UnmapFailedError extends XmcError {
   /** First window page of the mapping. */

@@ -1,4 +1,5 @@
 import type { WindowPage } from './page.ts'
+import type { WindowAreas } from './window-areas.ts'
 
 /**
  * What the engine needs of a window of host memory: one buffer, made once, whose pages a backend
@@ -11,6 +12,11 @@ export interface HostWindow {
   readonly byteOffset: number
   /** Pages of the window, 4 KiB each. */
   readonly pageCount: number
+  /**
+   * The account of memory areas that the window's mappings take. Absent where nobody counts them; where
+   * it is there, a map that would exceed it throws `ERR_XMC_MEMORY_AREAS` and leaves anonymous pages.
+   */
+  readonly areas?: WindowAreas | undefined
   /**
    * Puts anonymous zero pages at `page` and the `pageCount - 1` that follow, whatever was there.
    *

@@ -6,6 +6,7 @@ import {
   ReadOnlyError,
   type TargetWindow,
   type WindowPage,
+  XmcError,
 } from '@xmc/core'
 import { ForeignMapError, ForeignUnmapError } from './errors.ts'
 import type { ForeignMapRequest, ForeignMemory } from './foreign-memory.ts'
@@ -89,6 +90,7 @@ export class ForeignBackend implements MapBackend<GuestFrame> {
    * positive errnos in `errors`.
    *
    * @throws ForeignMapError `ERR_XMC_FOREIGN_MAP` when nothing was mapped
+   * @throws MemoryAreasError `ERR_XMC_MEMORY_AREAS` when the mapping would take too many memory areas
    * @throws ReadOnlyError `ERR_XMC_READ_ONLY` when a writable mapping is asked of a read-only backend
    */
   mapAt(
@@ -101,6 +103,7 @@ export class ForeignBackend implements MapBackend<GuestFrame> {
     try {
       this.#memory.map(request)
     } catch (cause) {
+      if (isShortage(cause)) throw cause
       throw new ForeignMapError(this.domain, pages, writable, cause)
     }
     makePositive(errors, countPages(pages))
@@ -117,6 +120,7 @@ export class ForeignBackend implements MapBackend<GuestFrame> {
     try {
       await this.#memory.mapAsync(request)
     } catch (cause) {
+      if (isShortage(cause)) throw cause
       throw new ForeignMapError(this.domain, pages, writable, cause)
     }
     makePositive(errors, countPages(pages))
@@ -154,6 +158,11 @@ export class ForeignBackend implements MapBackend<GuestFrame> {
 }
 
 const ACCESS: ReadonlySet<string> = new Set(['read-write', 'read-only', 'as-requested'])
+
+/** The host is short of something: its error says of what, and the frames have no part in it. */
+function isShortage(cause: unknown): boolean {
+  return cause instanceof XmcError && cause.shortage !== undefined
+}
 
 function makePositive(errors: Int32Array, count: number): void {
   for (let index = 0; index < count; index++) {

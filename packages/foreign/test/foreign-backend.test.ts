@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { SystemCallError, windowPage, XmcError } from '@xmc/core'
+import { MemoryAreasError, SystemCallError, windowPage, XmcError } from '@xmc/core'
 import { describe, expect, test } from 'vitest'
 import {
   domainId,
@@ -174,6 +174,26 @@ describe('ForeignBackend', () => {
       frameCount: 1,
       writable: false,
     })
+  })
+
+  test('a shortage of the host is passed on as it is, in both forms', async () => {
+    const { memory, backend } = setUp()
+    const shortage = new MemoryAreasError({
+      who: 'a window',
+      needed: 2,
+      used: 9,
+      limit: 10,
+      option: 'the option',
+      shortage: 'passing',
+    })
+    memory.refusal = shortage
+    const pages = [guestFrame(1)]
+    expect(caught(() => backend.mapAt(windowPage(0), pages, true, new Int32Array(1)))).toBe(
+      shortage,
+    )
+    await expect(backend.mapAtAsync(windowPage(0), pages, true, new Int32Array(1))).rejects.toBe(
+      shortage,
+    )
   })
 
   test('a dying domain (EINVAL) is named as a likely reason', () => {

@@ -8,6 +8,7 @@ import {
   type Pages,
   type TargetWindow,
   type WindowPage,
+  XmcError,
 } from '@xmc/core'
 import { GrantCopyError, GrantLimitError, GrantUnmapError } from './errors.ts'
 import { type DomainId, domainId, type GrantReference, grantReference } from './grant-reference.ts'
@@ -94,6 +95,8 @@ export class GrantBackend implements MapBackend<GrantReference> {
     try {
       this.#table.map(request)
     } catch (cause) {
+      // The host is short of something: its error says of what, and the references have no part in it.
+      if (cause instanceof XmcError && cause.shortage !== undefined) throw cause
       throw this.#explain(request, cause)
     }
     this.#mapped(request, errors)
@@ -113,6 +116,8 @@ export class GrantBackend implements MapBackend<GrantReference> {
     try {
       await this.#table.mapAsync(request)
     } catch (cause) {
+      // The host is short of something: its error says of what, and the references have no part in it.
+      if (cause instanceof XmcError && cause.shortage !== undefined) throw cause
       throw this.#explain(request, cause)
     }
     this.#mapped(request, errors)

@@ -1,5 +1,12 @@
 import { constants } from 'node:os'
-import { countPages, isPageList, SystemCallError, windowPage, XmcError } from '@xmc/core'
+import {
+  countPages,
+  isPageList,
+  MemoryAreasError,
+  SystemCallError,
+  windowPage,
+  XmcError,
+} from '@xmc/core'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { propertyRuns } from '../../../vitest.properties.ts'
@@ -75,6 +82,24 @@ describe('GrantBackend', () => {
 })
 
 describe('mapAt', () => {
+  test('a shortage of the host is passed on as it is, without a probe, in both forms', async () => {
+    const { table, backend, map } = setUp([7])
+    const shortage = new MemoryAreasError({
+      who: 'a window',
+      needed: 2,
+      used: 9,
+      limit: 10,
+      option: 'the option',
+      shortage: 'passing',
+    })
+    table.refuse.map = shortage
+    expect(caught(() => map(0, [7]))).toBe(shortage)
+    await expect(
+      backend.mapAtAsync(windowPage(0), [grantReference(7)], true, new Int32Array(1)),
+    ).rejects.toBe(shortage)
+    expect(probesOf(table)).toEqual([])
+  })
+
   test('review a: the reference travels as the page: S48 gm[7,8,9,10]r', () => {
     const { table, window, backend } = setUp([7, 8, 9, 10])
     const errors = new Int32Array(5).fill(99)

@@ -1,6 +1,12 @@
 export { PAGE_SHIFT, PAGE_SIZE, type WindowPage, windowPage } from '@xmc/core'
 export * from './address-space-limit.ts'
 export {
+  MemoryAreaAccount,
+  type MemoryAreaOptions,
+  type MemoryAreaStatistics,
+  memoryAreas,
+} from './memory-areas.ts'
+export {
   createMemoryFile,
   type MemoryFile,
   type MemoryFileOptions,

@@ -26,6 +26,7 @@ import {
   type SystemCalls,
   systemCalls,
 } from './internal/system-calls.ts'
+import { type MemoryAreaAccount, memoryAreas, type WindowShare } from './memory-areas.ts'
 
 /** How large a window to open; exactly one of `pageCount` and `bytes`. */
 export interface WindowOptions {
@@ -37,6 +38,13 @@ export interface WindowOptions {
   readonly shared?: boolean | undefined
   /** The fewest pages to be content with. Default 4096 (16 MiB), or the size asked for where that is less. */
   readonly minimumPages?: number | undefined
+  /**
+   * Memory areas that the window's mappings may take, at least 1: a stretch of pages that one call
+   * mapped is one, and so is a gap. Default a quarter of the account's budget; never more than that.
+   */
+  readonly memoryAreas?: number | undefined
+  /** The account that the areas are taken from. Default the one of the process: {@link memoryAreas}. */
+  readonly areaAccount?: MemoryAreaAccount | undefined
 }
 
 /**
@@ -69,16 +77,24 @@ export function openWindow(options: WindowOptions): HostMemoryWindow {
       minimumPages,
     )
   }
+  const { memoryAreas: areaLimit } = options
+  if (areaLimit !== undefined && !(Number.isSafeInteger(areaLimit) && areaLimit > 0)) {
+    throw new InvalidArgumentError('memoryAreas', 'a positive integer', areaLimit)
+  }
   const calls = systemCalls()
   const allocation = allocate(requestedPages, minimumPages, shared)
   if (typeof allocation === 'string') {
     throw new WindowAllocationError(requestedPages, minimumPages, allocation)
   }
-  return new HostMemoryWindow(calls, allocation, requestedPages)
+  const share = (options.areaAccount ?? memoryAreas()).open(areaLimit)
+  return new HostMemoryWindow(calls, allocation, requestedPages, share)
 }
 
 /** The most pages of a window: a window page is an integer from 0 to 2^31 − 1. */
 const MAXIMUM_PAGES = 2 ** 31
+
+/** Areas that the page behind a window makes: its own, and the rest of the buffer's. */
+const SPARE_AREAS = 2
 
 /**
  * Buffers with live mappings. If one were collected, its mappings would go with it under whoever
@@ -112,13 +128,20 @@ class HostMemoryWindow implements TargetWindow {
   readonly reason: WindowSizeReason
   /** Host virtual address of window page 0: a multiple of 4096 below 2^52. */
   readonly hostAddress: number
+  /** The memory areas of the window: how many it takes, and may take. */
+  readonly areas: WindowShare
   readonly #calls: SystemCalls
   readonly #states: PageStates
   /** Shows by its length whether the buffer is still where it was. */
   readonly #firstByte: Uint8Array
   #closed = false
 
-  constructor(calls: SystemCalls, allocation: Allocation, requestedPages: number) {
+  constructor(
+    calls: SystemCalls,
+    allocation: Allocation,
+    requestedPages: number,
+    areas: WindowShare,
+  ) {
     const { buffer, pageCount, states, refusal } = allocation
     // Node 20 copies an ArrayBuffer that is marked so instead of moving its memory to another owner, later ones
     // throw; only transfer() of Node 22 moves it.
@@ -133,8 +156,10 @@ class HostMemoryWindow implements TargetWindow {
     this.reason = refusal ?? 'as-requested'
     this.#calls = calls
     this.#states = states
+    this.areas = areas
     this.#firstByte = firstByte
     this.#keepSpareArea(true)
+    this.areas.note(SPARE_AREAS, 0, 0)
   }
 
   /**
@@ -160,6 +185,8 @@ class HostMemoryWindow implements TargetWindow {
    * @throws SystemCallError `ERR_XMC_SYSTEM_CALL`: `EBADF` for a descriptor that is not open, `EACCES` for one
    * that is not open for the access, `ENODEV` for one that cannot be mapped, `ENOMEM` most likely for
    * the number of memory areas, whatever a device says
+   * @throws MemoryAreasError `ERR_XMC_MEMORY_AREAS` when the map would take more areas than the window, or
+   * the process, may have; nothing was changed
    */
   map(
     page: WindowPage,
@@ -169,6 +196,7 @@ class HostMemoryWindow implements TargetWindow {
     writable: boolean,
   ): void {
     this.#checkMap(page, pageCount, fd, fileOffset, writable)
+    this.areas.admit(this.#states.areasForMap(page, pageCount))
     const address = this.#calls.mmap(
       this.hostAddress + page * PAGE_SIZE,
       pageCount * PAGE_SIZE,
@@ -200,6 +228,7 @@ class HostMemoryWindow implements TargetWindow {
     writable: boolean,
   ): Promise<void> {
     this.#checkMap(page, pageCount, fd, fileOffset, writable)
+    this.areas.admit(this.#states.areasForMap(page, pageCount))
     // From here on the buffer must not be collected.
     this.#note(page, pageCount, MAPPED)
     const errno = await this.#calls.mmapAsync(
@@ -340,7 +369,7 @@ class HostMemoryWindow implements TargetWindow {
 
   /** Puts anonymous zero pages in place; returns 0, or the errno when pages may be missing. */
   #restore(page: number, pageCount: number): number {
-    let kind = this.#states.fillerFor(page, pageCount)
+    let kind = this.#states.fillerFor(page, pageCount, this.areas.isTight)
     if (!this.#fill(page, pageCount, kind)) {
       const errno = this.#calls.errno()
       // At the limit of memory areas the kernel refuses before it removes anything, and pages that were
@@ -395,6 +424,7 @@ class HostMemoryWindow implements TargetWindow {
     const states = this.#states
     const before = states.mappedPages
     states.set(page, pageCount, state)
+    this.areas.note(states.areas + SPARE_AREAS, states.alternations, states.mappedPages)
     if (before === 0) {
       if (states.mappedPages > 0) pinned.add(this.buffer)
     } else if (states.mappedPages === 0) {

@@ -54,7 +54,7 @@ describe('PageStates', () => {
       states.set(0, 1, left)
       states.set(1, 2, MAPPED)
       states.set(3, 1, right)
-      expect(states.fillerFor(1, 2)).toBe(kind)
+      expect(states.fillerFor(1, 2, false)).toBe(kind)
     },
   )
 
@@ -62,10 +62,10 @@ describe('PageStates', () => {
     const states = new PageStates(20_000)
     for (let page = 1; page < 8190; page += 2) states.set(page, 1, NO_RESERVE)
     expect(states.alternations).toBe(8190)
-    expect(states.fillerFor(9000, 1)).toBe(NO_RESERVE)
+    expect(states.fillerFor(9000, 1, false)).toBe(NO_RESERVE)
     states.set(8191, 1, NO_RESERVE)
     expect(states.alternations).toBe(8192)
-    expect(states.fillerFor(9000, 1)).toBe(PLAIN)
-    expect(states.fillerFor(8192, 1)).toBe(NO_RESERVE)
+    expect(states.fillerFor(9000, 1, false)).toBe(PLAIN)
+    expect(states.fillerFor(8192, 1, false)).toBe(NO_RESERVE)
   })
 })

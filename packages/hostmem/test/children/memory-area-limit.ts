@@ -1,8 +1,10 @@
 import { SystemCallError } from '@xmc/core'
-import { createMemoryFile, openWindow, windowPage } from '../../src/index.ts'
+import { createMemoryFile, memoryAreas, openWindow, windowPage } from '../../src/index.ts'
 import { countAreas } from '../helpers/process-memory.ts'
 
 const pageCount = 200_000
+// The kernel's limit is to be met, and not the budget below it.
+memoryAreas().budget = 4 * pageCount
 const file = createMemoryFile({ name: 'areas', size: 4096 })
 file.write(0, Uint8Array.of(7))
 // A map takes two memory areas, or one beside a mapping; the kernel stops at its limit or one above it,
@@ -10,7 +12,7 @@ file.write(0, Uint8Array.of(7))
 process.stdout.write(JSON.stringify([exhaust(1), exhaust(2)]))
 
 function exhaust(firstPages: number): unknown {
-  const window = openWindow({ pageCount })
+  const window = openWindow({ pageCount, memoryAreas: 4 * pageCount })
   const bytes = new DataView(window.buffer, window.byteOffset, pageCount * 4096)
   for (let page = 0; page < firstPages; page++) mapPage(page)
   let failedPage = firstPages + 1
