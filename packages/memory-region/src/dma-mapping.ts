@@ -1,4 +1,4 @@
-import { InvalidArgumentError, ReleasedError, type XmcError } from '@xmc/core/errors'
+import { InvalidArgumentError, ReadOnlyError, ReleasedError, type XmcError } from '@xmc/core/errors'
 import { callAll, throwAll } from './internal/call-all.ts'
 import type { FlatRange } from './internal/flat-range.ts'
 import { checkByteCount, hex } from './internal/page.ts'
@@ -55,6 +55,15 @@ export interface DmaMapping {
    * release. Has no effect after the first call, or after `release`.
    */
   keep(): void
+  /**
+   * Reports to the write listeners that `length` bytes from `offset` on were stored into memory that stays mapped,
+   * as a ring does: what is stored is else reported by the release alone. Costs little when nobody
+   * listens. Nothing is reported of a bounce buffer, whose bytes reach the region with the release.
+   *
+   * @throws ReleasedError `ERR_XMC_RELEASED`; ReadOnlyError `ERR_XMC_READ_ONLY`: it was mapped for reading
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`: bytes outside of the mapping
+   */
+  wrote(offset: number, length: number): void
   /**
    * Gives the range back. `accessed` is the number of bytes from the start that were really written:
    * only they are reported as written (S68), and only they go from a bounce buffer to the region. After
@@ -162,6 +171,17 @@ export class RamMapping implements DmaMapping {
     this.owner.kept++
   }
 
+  wrote(offset: number, length: number): void {
+    const { state, owner } = this
+    if (
+      (state & (WRITE | RELEASED)) !== WRITE ||
+      !(offset >= 0 && offset + length <= this.length)
+    ) {
+      checkWritten(this, offset, length)
+    }
+    if (owner.watched && length > 0) this.report(offset, length)
+  }
+
   release(accessed: number): void {
     const { state, owner, range } = this
     if ((state & RELEASED) !== 0) throw released(owner, this.address)
@@ -181,13 +201,15 @@ export class RamMapping implements DmaMapping {
   }
 
   private releaseWritten(accessed: number): void {
-    const { owner, range, address } = this
-    const unlock = (): void => range.backing!.unlock(this.windowPage, this.offset)
-    const report = (): void =>
-      owner.wrote(range.region, Number(address >> 12n), Number(address & 4095n), accessed)
+    const unlock = (): void => this.range.backing!.unlock(this.windowPage, this.offset)
     const errors: unknown[] = []
-    callAll([unlock, report], errors)
+    callAll([unlock, () => this.report(0, accessed)], errors)
     throwAll(errors)
+  }
+
+  private report(offset: number, length: number): void {
+    const address = this.address + BigInt(offset)
+    this.owner.wrote(this.range.region, Number(address >> 12n), Number(address & 4095n), length)
   }
 }
 
@@ -249,6 +271,10 @@ export class BounceMapping implements DmaMapping {
     this.owner.kept++
   }
 
+  wrote(offset: number, length: number): void {
+    checkWritten(this, offset, length)
+  }
+
   release(accessed: number): void {
     const { owner, data } = this
     if (this.done) throw released(owner, this.address)
@@ -272,6 +298,16 @@ export function checkOwner(mapping: DmaMapping, owner: MappingOwner): void {
   if (!known || mapping.owner !== owner) {
     throw new InvalidArgumentError('mapping', `a mapping made by ${owner.name}`, mapping)
   }
+}
+
+/** Checks that bytes of a mapping may have been stored. */
+function checkWritten(mapping: RamMapping | BounceMapping, offset: number, length: number): void {
+  if (mapping.released) throw released(mapping.owner, mapping.address)
+  if (!mapping.write) {
+    throw new ReadOnlyError(`${mapping.owner.name}: the mapping of ${hex(mapping.address)}`)
+  }
+  checkByteCount('offset', offset, 0, mapping.length)
+  checkByteCount('length', length, 0, mapping.length - offset)
 }
 
 function released(owner: MappingOwner, address: bigint): ReleasedError {

@@ -456,6 +456,58 @@ describe('bounce buffers', () => {
   })
 })
 
+describe('wrote', () => {
+  test('reports stores into memory that stays mapped, at once', () => {
+    const { space } = machine()
+    const mapping = space.map(0x40001, 0xff0, 0x2000, true)
+    const ranges = writes(space)
+    mapping.wrote(0, 4)
+    mapping.wrote(0x20, 2)
+    mapping.wrote(0x1fff, 1)
+    mapping.wrote(5, 0)
+    expect(ranges).toEqual([
+      [0x40001ff0n, 4],
+      [0x40002010n, 2],
+      [0x40003fefn, 1],
+    ])
+    mapping.release(0)
+    expect(ranges).toHaveLength(3)
+  })
+
+  test('is not needed of a bounce buffer, whose bytes come with the release', () => {
+    const { space, device } = machine()
+    const mapping = space.map(0x2000, 0, 4, true)
+    const ranges = writes(space)
+    mapping.bytes.fill(1)
+    mapping.wrote(0, 4)
+    expect(ranges).toEqual([])
+    mapping.release(4)
+    expect(device.log).toEqual(['write 0x0 4 0x1010101'])
+  })
+
+  test('is refused where nothing can have been stored', () => {
+    const { space } = machine()
+    for (const page of [0x40001, 0x2000]) {
+      const reading = space.map(page, 0, 16, false)
+      expect(caught(() => reading.wrote(0, 1))).toMatchObject({ code: 'ERR_XMC_READ_ONLY' })
+      reading.release(0)
+      const writing = space.map(page, 0, 16, true)
+      for (const [offset, length] of [
+        [-1, 1],
+        [16, 1],
+        [0, 17],
+        [15, 2],
+      ] as const) {
+        expect(caught(() => writing.wrote(offset, length))).toMatchObject({
+          code: 'ERR_XMC_ARGUMENT',
+        })
+      }
+      writing.release(0)
+      expect(caught(() => writing.wrote(0, 1))).toMatchObject({ code: 'ERR_XMC_RELEASED' })
+    }
+  })
+})
+
 describe('registerMapClient', () => {
   test('calls once when bytes are given back, in the order of registration', () => {
     const { space } = machine({ bounceBudget: 16 })

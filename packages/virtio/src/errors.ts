@@ -9,7 +9,7 @@ import { messageOf } from './internal/error-parts.ts'
  * |---|---|
  * | `queue-size` | the size is 0, no power of 2, or over the maximum (2.7) |
  * | `ring-address` | a part of the ring is misaligned or runs over 2^64 (2.7) |
- * | `ring-unmapped` | a part of the ring is not contiguous memory, or was withdrawn |
+ * | `ring-unmapped` | a part of the ring is not memory, was withdrawn, or has a field over the border of two regions |
  * | `available-index` | the available index is further ahead than the queue is long (2.7.6) |
  * | `head-index` | the available ring names a descriptor that does not exist (2.7.6) |
  * | `next-index` | a descriptor's `next` names one that does not exist (2.7.5) |

@@ -8,10 +8,20 @@ export interface GuestRange {
   /** The memory itself; never longer than asked, and shorter where it is not contiguous. */
   readonly bytes: Uint8Array
   /**
+   * Whether the bytes are a copy that reaches the guest with the release, as of what is not RAM; false by
+   * default. No ring can be there.
+   */
+  readonly bounced?: boolean | undefined
+  /**
    * Says that the range stays mapped for long, as a ring does, so that nobody waits for its release.
    * Optional.
    */
   keep?(): void
+  /**
+   * Reports that `length` bytes from `offset` on were stored into a range that was mapped for writing and that
+   * stays mapped, to whoever follows what is written. Costs little when nobody does. Optional.
+   */
+  wrote?(offset: number, length: number): void
   /**
    * Gives the memory back, exactly once. `accessed` is the number of bytes from the start that were
    * really written (0 for a range mapped for reading).

@@ -1,10 +1,10 @@
 import { endianness } from 'node:os'
 import { RefusedError } from '@xmc/core/errors'
 import { VirtqueueError } from './errors.ts'
-import type { GuestRange } from './guest-memory.ts'
 import { type DeviceAddress, fits, formatAddress } from './internal/device-address.ts'
 import { messageOf } from './internal/error-parts.ts'
 import type { GuestMapper } from './internal/guest-mapper.ts'
+import { RingPart, type RingPlace } from './internal/ring-part.ts'
 import {
   availableEventOffset,
   availableRingSize,
@@ -42,28 +42,31 @@ export interface SplitQueueLayout {
   readonly eventIndex: boolean
 }
 
+/** A table of descriptors; its fields are read as little-endian numbers. */
+export interface DescriptorTable {
+  getUint32(byteOffset: number, littleEndian: boolean): number
+}
+
 /**
  * The device's end of a split virtqueue (virtio 1.2, 2.7): takes heads from the available ring,
  * publishes used elements, and knows when either side wants to be notified.
  *
  * The three parts stay mapped from `map` to `release`: descriptors and available ring for reading, the
- * used ring for writing (S75). Indexes are read and written by atomic operations, which order them
- * against the plain accesses to the entries, so that a guest on another processor sees an entry
- * before its index.
+ * used ring for writing (S75). Each may lie over borders of memory regions. Indexes are read and written
+ * by atomic operations, which order them against the plain accesses to the entries, so that a guest
+ * on another processor sees an entry before its index. What is stored is reported to whoever listens to the memory.
  */
 export class SplitQueue {
   /** Elements of the rings. */
   readonly size: number
   /** The descriptor table. */
-  readonly descriptors: DataView
+  readonly descriptors: DescriptorTable
 
   private readonly queue: number
   private readonly eventIndex: boolean
-  private readonly ranges: readonly GuestRange[]
-  private readonly available: DataView
-  private readonly availableWords: Uint16Array
-  private readonly used: DataView
-  private readonly usedWords: Uint16Array
+  private readonly parts: readonly RingPart[]
+  private readonly available: RingPart
+  private readonly used: RingPart
   // Free-running 16-bit counters (2.7.6, 2.7.8).
   private nextAvailable = 0
   private seenAvailable = 0
@@ -77,53 +80,48 @@ export class SplitQueue {
    * @internal
    */
   static map(layout: SplitQueueLayout, mapper: GuestMapper): SplitQueue {
-    const ranges: GuestRange[] = []
-    try {
-      for (const part of partsOf(layout)) {
-        const { page, offset } = part.address
-        ranges.push(mapper.map(page, offset, part.length, part.write))
-        checkWhole(part, ranges)
+    checkHost()
+    const parts = partsOf(layout)
+    for (const part of parts) {
+      try {
+        while (part.missing > 0) {
+          const { page, offset } = part.next
+          part.add(mapper.map(page, offset, part.missing, part.place.write))
+        }
+      } catch (error) {
+        throw unmapped(layout, part, parts, mapper, error)
       }
-      return new SplitQueue(layout, ranges)
-    } catch (error) {
-      throw unmapped(layout, ranges, mapper, error)
     }
+    return new SplitQueue(layout, parts)
   }
 
   /** As `map`, with `mapAsync`. @internal */
   static async mapAsync(layout: SplitQueueLayout, mapper: GuestMapper): Promise<SplitQueue> {
-    const ranges: GuestRange[] = []
-    try {
-      for (const part of partsOf(layout)) {
-        const { page, offset } = part.address
-        // A failure stops it, with little to undo
-        ranges.push(await mapper.mapAsync(page, offset, part.length, part.write))
-        checkWhole(part, ranges)
+    checkHost()
+    const parts = partsOf(layout)
+    for (const part of parts) {
+      try {
+        while (part.missing > 0) {
+          const { page, offset } = part.next
+          // A failure stops it, with little to undo
+          part.add(await mapper.mapAsync(page, offset, part.missing, part.place.write))
+        }
+      } catch (error) {
+        throw unmapped(layout, part, parts, mapper, error)
       }
-      return new SplitQueue(layout, ranges)
-    } catch (error) {
-      throw unmapped(layout, ranges, mapper, error)
     }
+    return new SplitQueue(layout, parts)
   }
 
-  private constructor(layout: SplitQueueLayout, ranges: readonly GuestRange[]) {
-    if (endianness() !== 'LE') {
-      throw new RefusedError('virtqueues need a little-endian host: run on x64 or arm64')
-    }
-    const [descriptors, used, available] = ranges.map((range) => range.bytes)
-    if (descriptors === undefined || used === undefined || available === undefined) {
-      throw new RefusedError('a split virtqueue has three parts')
-    }
+  private constructor(layout: SplitQueueLayout, parts: RingParts) {
+    const [descriptors, used, available] = parts
     this.size = layout.size
     this.queue = layout.queue
     this.eventIndex = layout.eventIndex
-    this.ranges = ranges
-    for (const range of ranges) range.keep?.()
-    this.descriptors = viewOf(descriptors)
-    this.available = viewOf(available)
-    this.availableWords = wordsOf(available)
-    this.used = viewOf(used)
-    this.usedWords = wordsOf(used)
+    this.parts = parts
+    this.descriptors = descriptors
+    this.available = available
+    this.used = used
   }
 
   /**
@@ -135,7 +133,7 @@ export class SplitQueue {
     if (this.nextAvailable === this.seenAvailable && !this.hasNext()) return -1
     const slot = this.nextAvailable & (this.size - 1)
     this.nextAvailable = (this.nextAvailable + 1) & 0xffff
-    return this.available.getUint16(VIRTQ_AVAIL_RING + 2 * slot, true)
+    return this.available.getUint16(VIRTQ_AVAIL_RING + 2 * slot)
   }
 
   /**
@@ -144,7 +142,7 @@ export class SplitQueue {
    * @throws VirtqueueError `ERR_XMC_VIRTQUEUE`, reason `available-index`
    */
   hasNext(): boolean {
-    const index = Atomics.load(this.availableWords, VIRTQ_AVAIL_INDEX / 2)
+    const index = this.available.load(VIRTQ_AVAIL_INDEX)
     const ahead = (index - this.nextAvailable) & 0xffff
     if (ahead > this.size) {
       throw new VirtqueueError(
@@ -166,7 +164,9 @@ export class SplitQueue {
    */
   rearm(): boolean {
     if (this.eventIndex) {
-      Atomics.store(this.usedWords, availableEventOffset(this.size) / 2, this.nextAvailable)
+      const at = availableEventOffset(this.size)
+      this.used.store(at, this.nextAvailable)
+      this.used.wrote(at, 2)
     }
     return this.hasNext()
   }
@@ -180,21 +180,25 @@ export class SplitQueue {
   publish(head: number, written: number): boolean {
     const before = this.nextUsed
     const at = VIRTQ_USED_RING + (before & (this.size - 1)) * VIRTQ_USED_ELEMENT_SIZE
-    this.used.setUint32(at + VIRTQ_USED_ELEMENT_ID, head, true)
-    this.used.setUint32(at + VIRTQ_USED_ELEMENT_LENGTH, written, true)
+    this.used.setUint32(at + VIRTQ_USED_ELEMENT_ID, head)
+    this.used.setUint32(at + VIRTQ_USED_ELEMENT_LENGTH, written)
     this.nextUsed = (before + 1) & 0xffff
-    Atomics.store(this.usedWords, VIRTQ_USED_INDEX / 2, this.nextUsed)
+    this.used.store(VIRTQ_USED_INDEX, this.nextUsed)
+    // The fields of an element may lie on both sides of a border.
+    this.used.wrote(at + VIRTQ_USED_ELEMENT_ID, 4)
+    this.used.wrote(at + VIRTQ_USED_ELEMENT_LENGTH, 4)
+    this.used.wrote(VIRTQ_USED_INDEX, 2)
     if (this.eventIndex) {
-      const event = Atomics.load(this.availableWords, usedEventOffset(this.size) / 2)
+      const event = this.available.load(usedEventOffset(this.size))
       return eventPassed(event, this.nextUsed, before)
     }
-    const flags = Atomics.load(this.availableWords, VIRTQ_AVAIL_FLAGS / 2)
+    const flags = this.available.load(VIRTQ_AVAIL_FLAGS)
     return (flags & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0
   }
 
   /** Releases the parts; the queue must not be used after that. @internal */
   release(mapper: GuestMapper): Error | undefined {
-    return releaseAll(this.ranges, mapper)
+    return releaseAll(this.parts, mapper)
   }
 }
 
@@ -212,7 +216,7 @@ export function checkLayout(layout: SplitQueueLayout, maximum: number): Virtqueu
       `a size of ${size}: a power of 2 up to ${maximum} is allowed`,
     )
   }
-  for (const { name, address, length, alignment } of partsOf(layout)) {
+  for (const { name, address, length, alignment } of placesOf(layout)) {
     const { page, offset } = address
     if (offset % alignment !== 0 || !fits(page, offset, length)) {
       return new VirtqueueError(
@@ -225,15 +229,22 @@ export function checkLayout(layout: SplitQueueLayout, maximum: number): Virtqueu
   return undefined
 }
 
-interface RingPart {
-  readonly name: string
-  readonly address: DeviceAddress
-  readonly length: number
-  readonly alignment: number
-  readonly write: boolean
+/** Descriptor table, used ring and available ring. */
+type RingParts = readonly [descriptors: RingPart, used: RingPart, available: RingPart]
+
+function checkHost(): void {
+  if (endianness() === 'LE') return
+  throw new RefusedError('virtqueues need a little-endian host: run on x64 or arm64')
 }
 
-function partsOf(layout: SplitQueueLayout): readonly RingPart[] {
+function partsOf(layout: SplitQueueLayout): RingParts {
+  const [descriptors, used, available] = placesOf(layout)
+  return [new RingPart(descriptors), new RingPart(used), new RingPart(available)]
+}
+
+function placesOf(
+  layout: SplitQueueLayout,
+): readonly [descriptors: RingPlace, used: RingPlace, available: RingPlace] {
   const { size } = layout
   return [
     {
@@ -260,48 +271,34 @@ function partsOf(layout: SplitQueueLayout): readonly RingPart[] {
   ]
 }
 
-function checkWhole(part: RingPart, ranges: readonly GuestRange[]): void {
-  const got = ranges.at(-1)?.bytes.length ?? 0
-  if (got === part.length) return
-  throw new RangeError(`${part.length} bytes of ${part.name} are not contiguous: ${got} are`)
-}
-
 function unmapped(
   layout: SplitQueueLayout,
-  ranges: readonly GuestRange[],
+  part: RingPart,
+  parts: readonly RingPart[],
   mapper: GuestMapper,
   error: unknown,
 ): Error {
-  const failed = releaseAll(ranges, mapper)
-  if (error instanceof RefusedError) return error
+  const { mapped, missing, place } = part
+  const failed = releaseAll(parts, mapper)
   const cause = failed === undefined ? error : new AggregateError([error, failed], messageOf(error))
+  const reason =
+    mapped > 0 && missing > 0
+      ? `${place.length} bytes of ${place.name} are not contiguous: ${mapped} are, then ${messageOf(error)}`
+      : messageOf(error)
   return new VirtqueueError(
     layout.queue,
     'ring-unmapped',
-    `the rings cannot be mapped (${messageOf(error)})`,
+    `the rings cannot be mapped (${reason})`,
     { cause },
   )
 }
 
-function releaseAll(ranges: readonly GuestRange[], mapper: GuestMapper): Error | undefined {
-  let failed: Error | undefined
-  for (const [index, range] of ranges.entries()) {
-    try {
-      mapper.release(range, index === USED_PART ? range.bytes.length : 0)
-    } catch (error) {
-      failed ??= error instanceof Error ? error : new Error(messageOf(error))
-    }
+function releaseAll(parts: readonly RingPart[], mapper: GuestMapper): Error | undefined {
+  let failed: unknown
+  for (const part of parts) {
+    const error = part.release(mapper)
+    failed ??= error
   }
-  return failed
-}
-
-/** Place of the used ring among the parts. */
-const USED_PART = 1
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
-function wordsOf(bytes: Uint8Array): Uint16Array {
-  return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2)
+  if (failed === undefined) return undefined
+  return failed instanceof Error ? failed : new Error(messageOf(failed))
 }

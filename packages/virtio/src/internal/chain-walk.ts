@@ -9,6 +9,7 @@ import {
   VIRTQ_DESC_LENGTH,
   VIRTQ_DESC_SIZE,
 } from '../ring-layout.ts'
+import type { DescriptorTable } from '../split-queue.ts'
 import { BufferPart } from './buffer-part.ts'
 import { fits, formatAddress, pageOf } from './device-address.ts'
 
@@ -41,7 +42,7 @@ export interface IndirectTable {
  * @throws VirtqueueError
  */
 export function walk(
-  table: DataView,
+  table: DescriptorTable,
   count: number,
   start: number,
   chain: DescriptorChain,
