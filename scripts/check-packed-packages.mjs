@@ -1,7 +1,7 @@
 // @ts-check
 // Packs every public package and uses the tarballs as a stranger does: installed by plain npm in an
 // empty project, every export imported by node, the first TypeScript example of each README type-checked
-// and run, and every command asked for its version. The board serves a disk.
+// and run, and every command asked for its version. The board has a simulated guest read a disk.
 import {
   existsSync,
   mkdirSync,
@@ -96,20 +96,20 @@ async function typeCheck() {
 }
 
 /**
- * Serves the Node executable to a simulated guest, all of it from the installed tarballs.
+ * Has a simulated guest read the Node executable, all of it from the installed tarballs.
  *
  * @returns {Promise<string[]>} what is wrong
  */
-async function serve() {
+async function selfTest() {
   const { code, output } = await run(
     join(consumer, 'node_modules/.bin/arm-virt'),
-    ['serve', '--json'],
+    ['selftest', '--json'],
     { folder: consumer, capture: true, timeout: 120_000 },
   )
-  if (code !== 0) return [`arm-virt serve: exit code ${code}`, ...output.trim().split('\n')]
+  if (code !== 0) return [`arm-virt selftest: exit code ${code}`, ...output.trim().split('\n')]
   const { guestSha256, hostSha256, mappedPages, pinnedGrants } = JSON.parse(output)
   const isRight = guestSha256 === hostSha256 && mappedPages === 0 && pinnedGrants === 0
-  return isRight ? [] : [`arm-virt serve: the digests differ, or something is left: ${output}`]
+  return isRight ? [] : [`arm-virt selftest: the digests differ, or something is left: ${output}`]
 }
 
 /**
@@ -145,7 +145,7 @@ async function check(each, diagnostics) {
       notes.push(`${name} --version: exit code ${code}`, ...output.trim().split('\n'))
     }
   }
-  if (each.manifest.bin?.['arm-virt'] !== undefined) notes.push(...(await serve()))
+  if (each.manifest.bin?.['arm-virt'] !== undefined) notes.push(...(await selfTest()))
   const state = notes.length > 0 ? 'failed' : 'passed'
   const paths = exportPaths(each).join(', ')
   process.stdout.write(`${each.name} ${each.manifest.version} ${state}: ${paths}, README example\n`)

@@ -1,6 +1,7 @@
 // @ts-check
-// Sets the workspace up, builds the board, and serves a disk to a guest: the main job. Parameters go to
-// arm-virt: `npm start -- serve --disk my.img`. Standard output is arm-virt's alone.
+// Sets the workspace up, builds the board, and has a simulated guest read a disk. Parameters go to arm-virt:
+// `npm start -- --disk my.img --json` are options of its self-test, `npm start -- mtree` is another command.
+// Standard output is arm-virt's alone.
 import { join } from 'node:path'
 import process from 'node:process'
 import { build } from './lib/built.mjs'
@@ -19,9 +20,9 @@ if (code === 0) {
 
 /**
  * @param {readonly string[]} parameters
- * @returns {readonly string[]} with the command, `serve` where none is named
+ * @returns {readonly string[]} with the command, `selftest` where none is named
  */
 function commandLine(parameters) {
   const named = /^(?!-)|^(-h|--help|-V|--version)$/.test(parameters[0] ?? '-')
-  return named ? parameters : ['serve', ...parameters]
+  return named ? parameters : ['selftest', ...parameters]
 }

@@ -1,12 +1,12 @@
+import { openFileDisk, requireDistinct } from './disk-files.ts'
 import { DigestMismatchError } from './errors.ts'
 import { copyDisk } from './guest/copy-disk.ts'
-import { fileSha256 } from './host-file.ts'
+import { fileDigests } from './host-file.ts'
 import {
   type JobOptions,
   type MachineSummary,
   machineOptions,
   noteWindows,
-  openFileDisk,
   summarizeMachine,
   timing,
 } from './job.ts'
@@ -41,12 +41,14 @@ export interface CopySummary extends MachineSummary {
  * Serves two disks to a simulated guest, which copies all of one onto the other, with many reads and writes
  * under way, and flushes; then compares the files.
  *
- * @throws as `serve`
+ * @throws SameFileError `ERR_XMC_SAME_FILE`: source and target are one file
+ * @throws as `selfTest`
  */
 export async function copy(options: CopyOptions): Promise<CopySummary> {
   const { source: sourcePath, target: targetPath, openDisk = openFileDisk } = options
   const source = await openDisk(sourcePath, { readOnly: true })
   try {
+    await requireDistinct([sourcePath, targetPath])
     const target = await openDisk(targetPath, { readOnly: options.readOnly ?? false })
     try {
       const machine = DiskMachine.open(machineOptions(options, [source, target]))
@@ -63,8 +65,15 @@ export async function copy(options: CopyOptions): Promise<CopySummary> {
       } finally {
         end = await machine.close()
       }
-      const sourceSha256 = await fileSha256(sourcePath, source.fileSize, options.signal)
-      const targetSha256 = await fileSha256(targetPath, source.fileSize, options.signal)
+      const bytes = source.fileSize
+      const parts = [
+        { path: sourcePath, bytes },
+        { path: targetPath, bytes },
+      ]
+      const [sourceSha256 = '', targetSha256 = ''] = await fileDigests(parts, {
+        signal: options.signal,
+        onProgress: options.onComparing,
+      })
       if (sourceSha256 !== targetSha256) {
         throw new DigestMismatchError(targetPath, sourceSha256, targetSha256)
       }

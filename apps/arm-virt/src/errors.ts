@@ -104,6 +104,24 @@ export class DataMismatchError extends XmcError {
   }
 }
 
+/** `ERR_XMC_SAME_FILE`: two disks that a guest may write to are one file, which would destroy what is on it. */
+export class SameFileError extends XmcError {
+  /** The file, by the name that came first. */
+  readonly path: string
+  /** The same file, by the name that came second. */
+  readonly other: string
+
+  constructor(path: string, other: string) {
+    const names = path === other ? path : `${path} and ${other}`
+    super(
+      'ERR_XMC_SAME_FILE',
+      `${names}: two disks cannot be one file that is written to: give a file for each`,
+    )
+    this.path = path
+    this.other = other
+  }
+}
+
 /** `ERR_XMC_LEFTOVERS`: something of the guest was still mapped or bound after everything was closed. */
 export class LeftoversError extends XmcError {
   /** One line for each thing. */
@@ -112,7 +130,7 @@ export class LeftoversError extends XmcError {
   constructor(leftovers: readonly string[]) {
     super(
       'ERR_XMC_LEFTOVERS',
-      `${leftovers.length} things were left after the end, which is an error of this program: ${leftovers.join('; ')}`,
+      `${leftovers.length === 1 ? '1 thing was' : `${leftovers.length} things were`} left after the end, which is an error of this program: ${leftovers.join('; ')}`,
     )
     this.leftovers = leftovers
   }

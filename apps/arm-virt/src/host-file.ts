@@ -7,6 +7,14 @@ import { DataMismatchError } from './errors.ts'
 /** Bytes that are read at a time. */
 const CHUNK_BYTES = 2 ** 20
 
+/** How a file is read. */
+export interface FileReadOptions {
+  /** Ends the reading. */
+  readonly signal?: AbortSignal | undefined
+  /** Is told how many bytes are read, whenever some more are. */
+  readonly onProgress?: ((bytes: number) => void) | undefined
+}
+
 /**
  * SHA-256 of the first `bytes` bytes of a file, in hexadecimal, read by `fs` alone: what a guest is
  * compared with.
@@ -17,8 +25,9 @@ const CHUNK_BYTES = 2 ** 20
 export async function fileSha256(
   path: string,
   bytes: number,
-  signal?: AbortSignal,
+  options: FileReadOptions = {},
 ): Promise<string> {
+  const { signal, onProgress } = options
   const hash = createHash('sha256')
   let length = 0
   try {
@@ -27,6 +36,7 @@ export async function fileSha256(
       if (!(chunk instanceof Uint8Array)) continue
       hash.update(chunk)
       length += chunk.length
+      onProgress?.(length)
     }
   } catch (cause) {
     signal?.throwIfAborted()
@@ -34,6 +44,44 @@ export async function fileSha256(
   }
   if (length < bytes) throw truncated(path, length, bytes)
   return hash.digest('hex')
+}
+
+/** A file, and how many bytes from its start are wanted. */
+export interface FilePart {
+  readonly path: string
+  readonly bytes: number
+}
+
+/** How several files are read. */
+export interface FilePartsOptions {
+  /** Ends the reading. */
+  readonly signal?: AbortSignal | undefined
+  /** Is told how many bytes of how many are read, whenever some more are. */
+  readonly onProgress?: ((bytes: number, total: number) => void) | undefined
+}
+
+/**
+ * SHA-256 of each of several files, in hexadecimal, with the progress over all of them.
+ *
+ * @throws as `fileSha256`
+ */
+export async function fileDigests(
+  parts: readonly FilePart[],
+  { signal, onProgress }: FilePartsOptions,
+): Promise<readonly string[]> {
+  const total = parts.reduce((sum, { bytes }) => sum + bytes, 0)
+  const digests: string[] = []
+  let before = 0
+  for (const { path, bytes } of parts) {
+    const start = before
+    const digest = await fileSha256(path, bytes, {
+      signal,
+      onProgress: (done) => onProgress?.(start + done, total),
+    })
+    digests.push(digest)
+    before += bytes
+  }
+  return digests
 }
 
 /** A file, open to be compared with what a guest read of it. */

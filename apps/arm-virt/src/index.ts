@@ -3,6 +3,7 @@ export * from './board.ts'
 export * from './board-memory.ts'
 export * from './configuration.ts'
 export * from './copy.ts'
+export type { DiskOpener, OpenDisk } from './disk-files.ts'
 export * from './errors.ts'
 export * from './guest/copy-disk.ts'
 export { MISBEHAVIOURS, type Misbehaviour } from './guest/misbehaviour.ts'
@@ -17,15 +18,9 @@ export {
   type IoRequest,
   IoreqPage,
 } from './ioreq-page.ts'
-export type {
-  CacheSummary,
-  DiskOpener,
-  JobOptions,
-  MachineSummary,
-  OpenDisk,
-} from './job.ts'
+export type { CacheSummary, JobOptions, MachineSummary } from './job.ts'
 export * from './machine.ts'
 export * from './providers/sim-hypervisor.ts'
 export * from './providers/xen-hypervisor.ts'
-export * from './serve.ts'
+export * from './self-test.ts'
 export * from './serve-domain.ts'

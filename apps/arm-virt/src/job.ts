@@ -1,21 +1,9 @@
-import { type Disk, FileDisk } from '@xmc/virtio'
+import type { Disk } from '@xmc/virtio'
 import type { Board } from './board.ts'
 import type { Addressing } from './configuration.ts'
+import type { DiskOpener } from './disk-files.ts'
 import type { TransferOptions } from './guest/transfer.ts'
 import type { DiskMachineOptions, MachineEnd } from './machine.ts'
-
-/** A disk that a job opened, and closes. */
-export interface OpenDisk extends Disk {
-  /** Bytes of its contents; `size` is this, rounded up to sectors. */
-  readonly fileSize: number
-  close(): Promise<void>
-}
-
-/** How a job opens a disk. */
-export type DiskOpener = (
-  path: string,
-  options: { readonly readOnly: boolean },
-) => Promise<OpenDisk>
 
 /** What the jobs of this package have in common. */
 export interface JobOptions extends TransferOptions {
@@ -27,6 +15,11 @@ export interface JobOptions extends TransferOptions {
   readonly queueSize?: number | undefined
   /** Opens disks; as files by default. */
   readonly openDisk?: DiskOpener | undefined
+  /**
+   * Is told how many bytes of how many were read of the files by themselves, once the guest is done, to be compared with
+   * what the guest had.
+   */
+  readonly onComparing?: ((bytes: number, total: number) => void) | undefined
   /** Is told what the user may want to know besides the result: a smaller window, as an example. */
   readonly onNotice?: ((text: string) => void) | undefined
 }
@@ -49,9 +42,6 @@ export interface MachineSummary {
   /** Grant references that are pinned after the end. */
   readonly pinnedGrants: number
 }
-
-/** Opens a regular file as a disk. */
-export const openFileDisk: DiskOpener = (path, options) => FileDisk.open(path, options)
 
 /** The part of a job's options that its machine is made from. */
 export function machineOptions(

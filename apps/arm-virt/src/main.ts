@@ -1,4 +1,5 @@
-import { runCommandLine } from './cli.ts'
+import { FAILED, runCommandLine } from './cli.ts'
+import { watchOutput } from './commands/watch-output.ts'
 import { InterruptedError } from './errors.ts'
 
 /** A further signal after this many milliseconds ends the process at once. */
@@ -20,15 +21,17 @@ function interrupt(signal: NodeJS.Signals): void {
 
 process.on('SIGINT', interrupt)
 process.on('SIGTERM', interrupt)
-// Whoever reads the output may have seen enough of it.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
+let written = true
+watchOutput(process, () => {
+  written = false
+  process.exitCode = FAILED
 })
 
-process.exitCode = await runCommandLine(process.argv.slice(2), {
+const exitCode = await runCommandLine(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   signal: interruption.signal,
 })
+if (written) process.exitCode = exitCode
 process.removeListener('SIGINT', interrupt)
 process.removeListener('SIGTERM', interrupt)

@@ -2,9 +2,10 @@ import { MAX_GRANT_FRAMES } from '@xmc/memory-region'
 import { BlockDevice, type BlockRequestError } from '@xmc/virtio'
 import { Board, type BoardStatistics } from './board.ts'
 import type { Addressing } from './configuration.ts'
+import { type DiskOpener, type OpenDisk, openDisks } from './disk-files.ts'
 import { InterruptedError, LeftoversError } from './errors.ts'
 import type { DomainEnd, Hypervisor, HypervisorUsage } from './hypervisor.ts'
-import { type DiskOpener, noteWindows, type OpenDisk, openFileDisk } from './job.ts'
+import { noteWindows } from './job.ts'
 import { XenHypervisor } from './providers/xen-hypervisor.ts'
 
 /** Which domain is to be served, with what. */
@@ -61,14 +62,13 @@ export interface ServeDomainSummary {
  *
  * @throws DomainUnavailableError `ERR_XMC_DOMAIN_UNAVAILABLE`, XenUnavailableError `ERR_XMC_XEN_UNAVAILABLE`, SystemCallError
  * `ERR_XMC_SYSTEM_CALL` (`ENOSYS` for a Xen without ioreq servers): it cannot be served
- * @throws DiskError `ERR_XMC_DISK`, TooManyDevicesError `ERR_XMC_TOO_MANY_DEVICES`, InvalidArgumentError `ERR_XMC_ARGUMENT`
+ * @throws DiskError `ERR_XMC_DISK`, SameFileError `ERR_XMC_SAME_FILE`, TooManyDevicesError `ERR_XMC_TOO_MANY_DEVICES`, InvalidArgumentError `ERR_XMC_ARGUMENT`
  * @throws LeftoversError `ERR_XMC_LEFTOVERS` when something of the guest was still mapped or bound at the end
  */
 export async function serveDomain(options: ServeDomainOptions): Promise<ServeDomainSummary> {
-  const { domain, openDisk = openFileDisk, readOnly = false } = options
-  const disks: OpenDisk[] = []
+  const { domain, openDisk, readOnly = false } = options
+  const disks = await openDisks(options.disks, { readOnly }, openDisk)
   try {
-    for (const path of options.disks) disks.push(await openDisk(path, { readOnly }))
     const attach = options.attach ?? attachToXen(options.onNotice)
     const hypervisor = attach(domain)
     try {

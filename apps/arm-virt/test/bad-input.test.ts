@@ -1,8 +1,9 @@
 import { randomFillSync } from 'node:crypto'
-import { readFileSync, truncateSync } from 'node:fs'
+import { linkSync, readFileSync, symlinkSync, truncateSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
 import { DiskError, FileDisk, MemoryDisk } from '@xmc/virtio'
 import { describe, expect, it } from 'vitest'
-import type { DiskOpener, OpenDisk } from '../src/job.ts'
+import type { DiskOpener, OpenDisk } from '../src/disk-files.ts'
 import { runCommand, temporaryFile, temporaryFolder } from './helpers/command.ts'
 
 /** What a command says of bad input, as text and as JSON: the same message, and the exit code. */
@@ -71,7 +72,7 @@ const openChanging: DiskOpener = async (path, options) => {
 describe('disks that cannot be served', () => {
   it('no such disk', async () => {
     const disk = `${temporaryFolder()}/missing.img`
-    expect(await refusal(['serve', '--disk', disk])).toEqual({
+    expect(await refusal(['selftest', '--disk', disk])).toEqual({
       exitCode: 1,
       code: 'ERR_XMC_DISK',
       message: `${disk}: the file cannot be opened (ENOENT: no such file or directory, stat '${disk}'): give the path of a file that exists`,
@@ -80,7 +81,7 @@ describe('disks that cannot be served', () => {
 
   it('a directory', async () => {
     const disk = temporaryFolder()
-    expect(await refusal(['serve', '--disk', disk])).toEqual({
+    expect(await refusal(['selftest', '--disk', disk])).toEqual({
       exitCode: 1,
       code: 'ERR_XMC_DISK',
       message: `${disk}: a directory cannot be a disk: give a file`,
@@ -88,7 +89,7 @@ describe('disks that cannot be served', () => {
   })
 
   it('something else than a file', async () => {
-    expect(await refusal(['serve', '--disk', '/dev/null', '--read-only'])).toEqual({
+    expect(await refusal(['selftest', '--disk', '/dev/null', '--read-only'])).toEqual({
       exitCode: 1,
       code: 'ERR_XMC_DISK',
       message: '/dev/null: only a regular file can be a disk',
@@ -97,7 +98,7 @@ describe('disks that cannot be served', () => {
 
   it.each([[[]], [['--read-only']]])('an empty file %j', async (options) => {
     const disk = temporaryFile(new Uint8Array())
-    expect(await refusal(['serve', '--disk', disk, ...options])).toEqual({
+    expect(await refusal(['selftest', '--disk', disk, ...options])).toEqual({
       exitCode: 1,
       code: 'ERR_XMC_DISK',
       message: `${disk}: the file is empty: a disk has at least a byte`,
@@ -106,7 +107,7 @@ describe('disks that cannot be served', () => {
 
   it('a size that is no multiple of 512, to be written', async () => {
     const disk = temporaryFile(new Uint8Array(1000))
-    expect(await refusal(['serve', '--disk', disk])).toEqual({
+    expect(await refusal(['selftest', '--disk', disk])).toEqual({
       exitCode: 1,
       code: 'ERR_XMC_DISK',
       message: `${disk}: the file has 1000 bytes, 488 over a multiple of 512: open it read-only, or change its size`,
@@ -129,7 +130,7 @@ describe('disks that fail while they are served', () => {
   it('a disk that is truncated', async () => {
     const content = randomFillSync(new Uint8Array(8 * 2 ** 20))
     const disk = temporaryFile(content)
-    const parameters = ['serve', '--disk', disk, '--read-only', '--block-size', '64K']
+    const parameters = ['selftest', '--disk', disk, '--read-only', '--block-size', '64K']
     const { code, stderr } = await runCommand(parameters, { openDisk: openTruncated })
     expect(code).toBe(1)
     expect(stderr).toMatch(
@@ -139,7 +140,7 @@ describe('disks that fail while they are served', () => {
 
   it('a disk that is truncated after the guest has read it', async () => {
     const disk = temporaryFile(new Uint8Array(2 ** 20))
-    const { code, stderr } = await runCommand(['serve', '--disk', disk], {
+    const { code, stderr } = await runCommand(['selftest', '--disk', disk], {
       openDisk: openShrinking,
     })
     expect({ code, stderr }).toEqual({
@@ -151,12 +152,12 @@ describe('disks that fail while they are served', () => {
   it('a disk that somebody else writes to', async () => {
     const disk = temporaryFile(new Uint8Array(2 ** 20))
     const environment = { openDisk: openChanging }
-    const plain = await runCommand(['serve', '--disk', disk], environment)
+    const plain = await runCommand(['selftest', '--disk', disk], environment)
     expect(plain.code).toBe(1)
     expect(plain.stderr).toMatch(
       /^arm-virt: .*: what the guest moved has SHA-256 [0-9a-f]{64}, the file has [0-9a-f]{64}: /,
     )
-    expect(await runCommand(['serve', '--disk', disk, '--verify'], environment)).toEqual({
+    expect(await runCommand(['selftest', '--disk', disk, '--verify'], environment)).toEqual({
       code: 1,
       stdout: '',
       stderr: `arm-virt: ${disk}: byte 100 is not what the guest read there: see whether somebody writes to the file\n`,
@@ -201,18 +202,25 @@ describe('disks that fail while they are served', () => {
 
 describe('command lines that are wrong', () => {
   it.each([
-    [['serve', '--frobnicate'], "unknown option '--frobnicate'"],
-    [['serve', '--readonly'], "unknown option '--readonly' (Did you mean --read-only?)"],
-    [['frobnicate'], "unknown command 'frobnicate'"],
-    [['serve', 'disk.img'], "too many arguments for 'serve'. Expected 0 arguments but got 1"],
+    [['selftest', '--frobnicate'], "unknown option '--frobnicate'"],
+    [['selftest', '--readonly'], "unknown option '--readonly' (Did you mean --read-only?)"],
+    [['selftest', '--dsik', 'a'], "unknown option '--dsik' (Did you mean --disk?)"],
+    [['serve', '--dsik', 'a'], "unknown option '--dsik' (Did you mean --disk?)"],
+    [['copy', '--memroy', '1G'], "unknown option '--memroy' (Did you mean --memory?)"],
+    [['stats', '--dsik', 'a'], "unknown option '--dsik' (Did you mean --disk?)"],
+    [['mtree', '--device', '2'], "unknown option '--device' (Did you mean --devices?)"],
+    [['doctor', '--jsno'], "unknown option '--jsno' (Did you mean --json?)"],
+    [['serve', '--verify'], "option '--verify' is none of serve, but of selftest, stats"],
+    [['selftest', '--domain', '1'], "option '--domain' is none of selftest, but of serve"],
+    [['selftest', 'disk.img'], "too many arguments for 'selftest'. Expected 0 arguments but got 1"],
     [['copy', 'disk.img'], "missing required argument 'target'"],
-    [['serve', '--disk'], "option '--disk <file>' argument missing"],
+    [['selftest', '--disk'], "option '--disk <file>' argument missing"],
     [
-      ['serve', '--grants', '--foreign'],
+      ['selftest', '--grants', '--foreign'],
       "option '--grants' cannot be used with option '--foreign'",
     ],
     [
-      ['serve', '--queue-size', '100'],
+      ['selftest', '--queue-size', '100'],
       "option '--queue-size <number>' argument '100' is invalid. Give a power of 2 from 4 to 32768",
     ],
     [
@@ -220,30 +228,73 @@ describe('command lines that are wrong', () => {
       "option '--queue-size <number>' argument 'many' is invalid. Give a power of 2 from 4 to 32768",
     ],
     [
-      ['serve', '--memory', '-1'],
+      ['selftest', '--memory', '-1'],
       "option '--memory <bytes>' argument '-1' is invalid. Give a number of bytes, as 4096, 256K, 512M or 2G",
     ],
     [
-      ['serve', '--memory', '99999999999T'],
+      ['selftest', '--memory', '99999999999T'],
       "option '--memory <bytes>' argument '99999999999T' is invalid. Give a number of bytes, as 4096, 256K, 512M or 2G",
     ],
+    ...['0', '1', '1000', '1020G', '2T'].flatMap((memory): [string[], string][] =>
+      ['selftest', 'stats', 'mtree'].map((command) => [
+        [command, '--memory', memory],
+        `option '--memory <bytes>' argument '${memory}' is invalid. Give a multiple of 4K from 4K to 1019G, all that the address map has room for`,
+      ]),
+    ),
     [
-      ['serve', '--block-size', '1000'],
+      ['mtree', '--devices', '12'],
+      "option '--devices <number>' argument '12' is invalid. Give an integer from 0 to 11",
+    ],
+    [
+      ['selftest', ...Array.from({ length: 12 }, (_, index) => `--disk=${index}`)],
+      "option '--disk <file>' argument '11' is invalid. The board has 11 transports: give fewer disks",
+    ],
+    [
+      ['serve', '--domain=1', ...Array.from({ length: 12 }, (_, index) => `--disk=${index}`)],
+      "option '--disk <file>' argument '11' is invalid. The board has 11 transports: give fewer disks",
+    ],
+    [
+      ['selftest', '--block-size', '1000'],
       "option '--block-size <bytes>' argument '1000' is invalid. Give a multiple of 512 from 512 to 1M",
     ],
     [
-      ['serve', '--in-flight', '0'],
+      ['selftest', '--in-flight', '0'],
       "option '--in-flight <number>' argument '0' is invalid. Give an integer from 1 to 4096",
     ],
     [
-      ['serve', '--misbehave', 'nicely'],
+      ['serve', '--domain', '1', '--disk', 'a', '--in-flight', '257'],
+      "option '--in-flight <number>' argument '257' is invalid. A queue of 256 has no more requests: see --queue-size",
+    ],
+    [
+      ['serve', '--domain', '32752'],
+      "option '--domain <id>' argument '32752' is invalid. Give an integer from 1 to 32751",
+    ],
+    [
+      ['serve', '--disk', 'a'],
+      'serve needs --domain <id>, the domain to serve; "arm-virt selftest" has a simulated guest',
+    ],
+    [['serve', '--domain', '1'], 'serve needs --disk <file>'],
+    [
+      ['selftest', '--misbehave', 'nicely'],
       "option '--misbehave <how>' argument 'nicely' is invalid. Allowed choices are resets, dies, revokes, garbage",
+    ],
+    [
+      ['selftest', '--misbehave', 'revokes', '--foreign'],
+      "option '--misbehave revokes' cannot be used with option '--foreign': there is no grant to revoke",
     ],
   ])('%j', async (parameters, problem) => {
     expect(await refusal(parameters)).toEqual({
       exitCode: 2,
       code: 'ERR_XMC_USAGE',
-      message: `${problem}; see arm-virt --help`,
+      message: `${problem}; see arm-virt ${parameters[0]} --help`,
+    })
+  })
+
+  it('a command that there is not', async () => {
+    expect(await refusal(['frobnicate'])).toEqual({
+      exitCode: 2,
+      code: 'ERR_XMC_USAGE',
+      message: "unknown command 'frobnicate'; see arm-virt --help",
     })
   })
 
@@ -254,36 +305,76 @@ describe('command lines that are wrong', () => {
   })
 })
 
+describe('one file for two disks', () => {
+  const content = new Uint8Array(1024).fill(7)
+
+  it.each([
+    ['the same name', (file: string) => file],
+    ['another spelling', (file: string) => `${dirname(file)}/./${basename(file)}`],
+    [
+      'a symbolic link',
+      (file: string) => {
+        symlinkSync(file, `${file}.link`)
+        return `${file}.link`
+      },
+    ],
+    [
+      'a hard link',
+      (file: string) => {
+        linkSync(file, `${file}.link`)
+        return `${file}.link`
+      },
+    ],
+  ])('is refused: %s', async (_, alias) => {
+    const file = temporaryFile(content)
+    const other = alias(file)
+    expect(await refusal(['copy', file, other])).toEqual({
+      exitCode: 2,
+      code: 'ERR_XMC_USAGE',
+      message: `arguments 'source' and 'target' are the same file, '${other}'. Give another target; see arm-virt copy --help`,
+    })
+    for (const command of [['selftest'], ['serve', '--domain=1']]) {
+      expect(await refusal([...command, '--disk', file, '--disk', other])).toEqual({
+        exitCode: 2,
+        code: 'ERR_XMC_USAGE',
+        message: `option '--disk <file>' argument '${other}' is invalid. It is the file of '--disk ${file}' too: give another, or --read-only; see arm-virt ${command[0]} --help`,
+      })
+    }
+    expect(readFileSync(file).equals(Buffer.from(content))).toBe(true)
+  })
+
+  it('can be read by two of them', async () => {
+    const file = temporaryFile(content)
+    const disks = ['--disk', file, '--disk', file, '--read-only']
+    expect((await runCommand(['selftest', ...disks])).code).toBe(0)
+  })
+})
+
 describe('machines that cannot be built', () => {
-  it('more RAM than the map has room for', async () => {
-    expect(await refusal(['serve', '--memory', '2T'])).toEqual({
-      exitCode: 1,
-      code: 'ERR_XMC_RAM_SIZE',
-      message:
-        '2199023255552 bytes of RAM do not fit the address map: it has room for 1094142918656 bytes (1019 GiB): give the guest less memory',
-    })
-  })
-
-  it('RAM that is no whole number of pages', async () => {
-    expect(await refusal(['serve', '--memory', '1000'])).toEqual({
-      exitCode: 1,
-      code: 'ERR_XMC_ARGUMENT',
-      message: 'memoryBytes: expected a positive multiple of 4096, got 1000',
-    })
-  })
-
-  it('too little RAM for the guest to work in', async () => {
-    expect(await refusal(['serve', '--memory', '1M'])).toMatchObject({
+  it.each([
+    [[], '16 MiB', '16 requests of 1 MiB', '16M'],
+    [['--in-flight', '1'], '1 MiB', '1 request of 1 MiB', '1M'],
+    [['--block-size', '64K', '--in-flight', '4096'], '64 MiB', '4,096 requests of 64 KiB', '64M'],
+    [['--in-flight', '1', '--block-size', '512'], '4 KiB', '1 request of 512 bytes', '4K'],
+  ])('too little RAM for the guest to work in: %j', async (options, ram, requests, memory) => {
+    const message =
+      `the guest's ${ram} of RAM are too little for ${requests} at a time on each disk and queues of 256: ` +
+      'give it more by --memory, or less to do by --in-flight, --block-size or --queue-size'
+    const job = [...options, '--memory', memory]
+    expect(await refusal(['selftest', ...job])).toEqual({
       exitCode: 1,
       code: 'ERR_XMC_GUEST_MEMORY_EXHAUSTED',
+      message,
     })
   })
 
-  it('too many devices', async () => {
-    expect(await refusal(['mtree', '--devices', '12'])).toEqual({
+  it('too little RAM for a copy', async () => {
+    const source = temporaryFile(new Uint8Array(2 ** 20))
+    const target = temporaryFile(new Uint8Array(2 ** 20))
+    expect(await refusal(['copy', source, target, '--memory', '512K'])).toMatchObject({
       exitCode: 1,
-      code: 'ERR_XMC_TOO_MANY_DEVICES',
-      message: '12 devices do not fit the board: it has 11 virtio-mmio transports: leave some out',
+      code: 'ERR_XMC_GUEST_MEMORY_EXHAUSTED',
+      message: expect.stringMatching(/^the guest's 512 KiB of RAM are too little for 16 requests/),
     })
   })
 })
@@ -291,7 +382,7 @@ describe('machines that cannot be built', () => {
 // A job that leaves anything mapped, pinned or bound ends with ERR_XMC_LEFTOVERS instead of these.
 describe.each([[['--grants']], [['--foreign']]])('guests that do wrong, %j', (mode) => {
   it('a guest that resets its disk with requests under way', async () => {
-    expect(await refusal(['serve', '--misbehave', 'resets', ...mode])).toEqual({
+    expect(await refusal(['selftest', '--misbehave', 'resets', ...mode])).toEqual({
       exitCode: 1,
       code: 'ERR_XMC_DEVICE_RESET',
       message: 'the device was reset before the call was done: start it and repeat the call',
@@ -299,7 +390,7 @@ describe.each([[['--grants']], [['--foreign']]])('guests that do wrong, %j', (mo
   })
 
   it('a guest that dies with requests under way', async () => {
-    expect(await refusal(['serve', '--misbehave', 'dies', ...mode])).toEqual({
+    expect(await refusal(['selftest', '--misbehave', 'dies', ...mode])).toEqual({
       exitCode: 1,
       code: 'ERR_XMC_DOMAIN_ENDED',
       message: 'domain 1 was destroyed while its disk was in use: start the guest again',
@@ -307,7 +398,7 @@ describe.each([[['--grants']], [['--foreign']]])('guests that do wrong, %j', (mo
   })
 
   it('a guest with a garbage ring', async () => {
-    expect(await refusal(['serve', '--misbehave', 'garbage', ...mode])).toEqual({
+    expect(await refusal(['selftest', '--misbehave', 'garbage', ...mode])).toEqual({
       exitCode: 1,
       code: 'ERR_XMC_VIRTQUEUE',
       message:
@@ -318,19 +409,10 @@ describe.each([[['--grants']], [['--foreign']]])('guests that do wrong, %j', (mo
 
 describe('guests that do wrong with grants', () => {
   it('a guest that revokes a grant that is in flight', async () => {
-    const { exitCode, code, message } = await refusal(['serve', '--misbehave', 'revokes'])
+    const { exitCode, code, message } = await refusal(['selftest', '--misbehave', 'revokes'])
     expect({ exitCode, code }).toEqual({ exitCode: 1, code: 'ERR_XMC_GUEST_BUFFER' })
     expect(message).toMatch(
       /^queue 0: 65536 bytes at 0x8[0-9a-f]{15} cannot be written \(domain 1: 16 references .* could not be mapped for writing \(EINVAL\): reference \d+: GNTST_general_error, /,
     )
-  })
-
-  it('cannot be had from a guest without grants', async () => {
-    expect(await refusal(['serve', '--misbehave', 'revokes', '--foreign'])).toEqual({
-      exitCode: 1,
-      code: 'ERR_XMC_ARGUMENT',
-      message:
-        'addressing: expected grants, since a guest without them has none to revoke, got "foreign"',
-    })
   })
 })

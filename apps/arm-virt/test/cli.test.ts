@@ -1,6 +1,7 @@
 import { createHash, randomFillSync } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { openFileDisk } from '../src/disk-files.ts'
 import { runCommand, temporaryFile } from './helpers/command.ts'
 
 const MANIFEST = new URL('../package.json', import.meta.url)
@@ -13,12 +14,12 @@ function randomBytes(length: number): Uint8Array {
   return randomFillSync(new Uint8Array(length))
 }
 
-describe('serve', () => {
+describe('selftest', () => {
   it('tells what the guest read, and what it cost', async () => {
     const content = randomBytes(3 * 2 ** 20 + 1024)
     const disk = temporaryFile(content)
     const digest = sha256(content)
-    const { code, stdout, stderr } = await runCommand(['serve', '--disk', disk])
+    const { code, stdout, stderr } = await runCommand(['selftest', '--disk', disk])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout.split('\n')).toEqual([
       `disk        ${disk}, read-write`,
@@ -37,7 +38,7 @@ describe('serve', () => {
   it('prints one JSON object and nothing else with --json', async () => {
     const content = randomBytes(2 ** 20)
     const disk = temporaryFile(content)
-    const { code, stdout, stderr } = await runCommand(['serve', '--disk', disk, '--json'])
+    const { code, stdout, stderr } = await runCommand(['selftest', '--disk', disk, '--json'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const summary: unknown = JSON.parse(stdout)
     expect(summary).toEqual({
@@ -60,7 +61,7 @@ describe('serve', () => {
     ['plain addresses', '--foreign'],
   ])('serves a guest that uses %s', async (name, option) => {
     const disk = temporaryFile(randomBytes(2 ** 20))
-    const { code, stdout } = await runCommand(['serve', '--disk', disk, option, '--verify'])
+    const { code, stdout } = await runCommand(['selftest', '--disk', disk, option, '--verify'])
     expect(code).toBe(0)
     expect(stdout).toContain(`${name}, queue of 256`)
     expect(stdout).toContain('0 pages mapped, 0 grants pinned')
@@ -69,7 +70,7 @@ describe('serve', () => {
   it('pads the last sector of a read-only disk, and takes the digests of the file', async () => {
     const content = randomBytes(2 ** 16 + 100)
     const disk = temporaryFile(content)
-    const { stdout } = await runCommand(['serve', '--disk', disk, '--read-only', '--json'])
+    const { stdout } = await runCommand(['selftest', '--disk', disk, '--read-only', '--json'])
     expect(JSON.parse(stdout)).toMatchObject({
       bytes: 2 ** 16 + 100,
       guestSha256: sha256(content),
@@ -79,7 +80,7 @@ describe('serve', () => {
 
   it('serves a disk of one byte', async () => {
     const disk = temporaryFile(Uint8Array.of(7))
-    const { stdout } = await runCommand(['serve', '--disk', disk, '--read-only', '--json'])
+    const { stdout } = await runCommand(['selftest', '--disk', disk, '--read-only', '--json'])
     expect(JSON.parse(stdout)).toMatchObject({
       bytes: 1,
       requests: 1,
@@ -87,15 +88,94 @@ describe('serve', () => {
     })
   })
 
+  it('counts one of a thing as one', async () => {
+    const disk = temporaryFile(Uint8Array.of(7))
+    const { stdout } = await runCommand(['selftest', '--disk', disk, '--read-only'])
+    expect(stdout).toContain('\nread        1 byte in 1 request, up to 16 in flight\n')
+    expect(stdout).toMatch(/\ntime {8}\d+\.\d{3} s, (\d+|under 1) B\/s\n/)
+  })
+
+  it('reads several disks, and tells of each', async () => {
+    const contents = [3, 1, 2].map((mebibytes) => randomBytes(mebibytes * 2 ** 20))
+    const disks = contents.map((content) => temporaryFile(content))
+    const digests = contents.map((content) => sha256(content))
+    const parameters = disks.flatMap((disk) => ['--disk', disk])
+    const text = await runCommand(['selftest', ...parameters, '--read-only', '--verify'])
+    expect({ code: text.code, stderr: text.stderr }).toEqual({ code: 0, stderr: '' })
+    expect(text.stdout.split('\n')).toEqual([
+      `disk 0      ${disks[0]}, read-only`,
+      `disk 1      ${disks[1]}, read-only`,
+      `disk 2      ${disks[2]}, read-only`,
+      'guest       512 MiB of RAM, grants, queue of 256',
+      'read        6,291,456 bytes in 6 requests, up to 16 in flight',
+      expect.stringMatching(/^time {8}/),
+      `SHA-256 0   ${digests[0]}  computed by the guest`,
+      `            ${digests[0]}  of the file: equal`,
+      `SHA-256 1   ${digests[1]}  computed by the guest`,
+      `            ${digests[1]}  of the file: equal`,
+      `SHA-256 2   ${digests[2]}  computed by the guest`,
+      `            ${digests[2]}  of the file: equal`,
+      expect.stringMatching(/^cache {7}0 hits, \d+ misses$/),
+      expect.stringMatching(/^hypervisor {2}\d+ calls$/),
+      'left        0 pages mapped, 0 grants pinned',
+      '',
+    ])
+    const json = await runCommand(['selftest', ...parameters, '--foreign', '--json'])
+    expect(JSON.parse(json.stdout)).toEqual({
+      bytes: 6 * 2 ** 20,
+      requests: 6,
+      guestSha256: digests[0],
+      hostSha256: digests[0],
+      seconds: expect.any(Number),
+      bytesPerSecond: expect.any(Number),
+      cache: { hits: expect.any(Number), misses: expect.any(Number) },
+      hypervisorCalls: expect.any(Number),
+      mappedPages: 0,
+      pinnedGrants: 0,
+      disks: [3, 1, 2].map((requests, slot) => ({
+        path: disks[slot],
+        readOnly: false,
+        bytes: requests * 2 ** 20,
+        requests,
+        guestSha256: digests[slot],
+        hostSha256: digests[slot],
+      })),
+    })
+  })
+
+  it('reads as many disks as the board has transports', async () => {
+    const contents = Array.from({ length: 11 }, () => randomBytes(4096))
+    const parameters = contents.flatMap((content) => ['--disk', temporaryFile(content)])
+    const { stdout } = await runCommand(['selftest', ...parameters, '--json'])
+    expect(JSON.parse(stdout)).toMatchObject({
+      bytes: 11 * 4096,
+      disks: contents.map((content) => ({ bytes: 4096, guestSha256: sha256(content) })),
+    })
+  })
+
+  it('says which of several disks was not read as it is', async () => {
+    const [good, bad] = [temporaryFile(randomBytes(2 ** 20)), temporaryFile(randomBytes(2 ** 20))]
+    const { code, stderr } = await runCommand(['selftest', '--disk', good, '--disk', bad], {
+      openDisk: async (path, options) => {
+        const disk = await openFileDisk(path, options)
+        if (path === bad) disk.read = async (buffers) => void buffers[0]?.fill(0)
+        return disk
+      },
+    })
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/^arm-virt: (?<path>\S+): what the guest moved has SHA-256/)
+    expect(stderr).toContain(`arm-virt: ${bad}: `)
+  })
+
   it('serves by queues and requests of the size that is asked for', async () => {
     const disk = temporaryFile(randomBytes(2 ** 18))
     const options = ['--queue-size', '4', '--block-size', '4K', '--in-flight', '8']
-    const { stdout } = await runCommand(['serve', '--disk', disk, ...options, '--json'])
+    const { stdout } = await runCommand(['selftest', '--disk', disk, ...options, '--json'])
     expect(JSON.parse(stdout)).toMatchObject({ bytes: 2 ** 18, requests: 64, mappedPages: 0 })
   })
 
   it('serves the executable of Node without --disk', async () => {
-    const { code, stdout } = await runCommand(['serve', '--foreign', '--json'])
+    const { code, stdout } = await runCommand(['selftest', '--foreign', '--json'])
     expect(code).toBe(0)
     const digest = sha256(readFileSync(process.execPath))
     expect(JSON.parse(stdout)).toMatchObject({ guestSha256: digest, hostSha256: digest })
@@ -104,7 +184,7 @@ describe('serve', () => {
   it('does not change the disk', async () => {
     const content = randomBytes(2 ** 18)
     const disk = temporaryFile(content)
-    await runCommand(['serve', '--disk', disk])
+    await runCommand(['selftest', '--disk', disk])
     expect(sha256(readFileSync(disk))).toBe(sha256(content))
   })
 })
@@ -200,14 +280,31 @@ describe('stats', () => {
       driver: { requests: 16, completions: 16, errors: 0, bytesRead: 2 ** 20 },
     })
   })
+
+  it('prints those of each disk', async () => {
+    const disks = [2 ** 20, 2 ** 16].flatMap((size) => ['--disk', temporaryFile(randomBytes(size))])
+    const { stdout } = await runCommand(['stats', ...disks, '--block-size', '64K'])
+    expect(stdout).toMatch(/\ndriver 0\n {2}requests +16\n/)
+    expect(stdout).toMatch(/\ndriver 1\n {2}requests +1\n/)
+    const json = await runCommand(['stats', ...disks, '--block-size', '64K', '--json'])
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      driver: { requests: 16 },
+      disks: [
+        { transport: { used: 16 }, driver: { requests: 16, bytesRead: 2 ** 20 } },
+        { transport: { used: 1 }, driver: { requests: 1, bytesRead: 2 ** 16 } },
+      ],
+    })
+  })
 })
 
 describe('help and version', () => {
   it.each([
     [['--help']],
     [['serve', '--help']],
+    [['selftest', '--help']],
     [['copy', '--help']],
     [['mtree', '--help']],
+    [['doctor', '--help']],
     [['stats', '--help']],
     [['help', 'serve']],
   ])('%j is answered on standard output', async (parameters) => {

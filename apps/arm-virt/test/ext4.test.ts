@@ -3,7 +3,7 @@ import { createHash, randomFillSync } from 'node:crypto'
 import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { copy, serve } from '../src/index.ts'
+import { copy, selfTest } from '../src/index.ts'
 import { temporaryFolder } from './helpers/command.ts'
 import { ext4Tools } from './helpers/e2fsprogs.ts'
 
@@ -57,7 +57,7 @@ describe('an ext4 image that a guest copies through the device onto a blank disk
       const checked = spawnSync(tools.fsck, ['-n', '-f', target], { encoding: 'utf8' })
       expect(checked.status).toBe(0)
       // What was written is what a guest reads.
-      const report = await serve({ disk: target, addressing })
+      const report = await selfTest({ disks: [target], addressing })
       expect(report.summary.guestSha256).toBe(digest)
     },
   )

@@ -25,7 +25,7 @@ function longDisk(): string {
 describe('arm-virt as a process', () => {
   it('serves a disk, and prints the JSON alone on standard output', async () => {
     const disk = temporaryFile(randomFillSync(new Uint8Array(2 ** 20)))
-    const { code, stdout, stderr } = await program.run(['serve', '--disk', disk, '--json'])
+    const { code, stdout, stderr } = await program.run(['selftest', '--disk', disk, '--json'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(JSON.parse(stdout)).toMatchObject({ bytes: 2 ** 20, mappedPages: 0, pinnedGrants: 0 })
   })
@@ -34,7 +34,7 @@ describe('arm-virt as a process', () => {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const)('ends with everything unmapped on %s, by exit code %d', async (signal, exitCode) => {
-    const running = program.start(['serve', '--disk', longDisk()])
+    const running = program.start(['selftest', '--disk', longDisk()])
     await running.hasGuest()
     running.signal(signal)
     expect(await running.ended).toEqual({
@@ -46,7 +46,7 @@ describe('arm-virt as a process', () => {
   })
 
   it('says so as JSON with --json', async () => {
-    const running = program.start(['serve', '--foreign', '--disk', longDisk(), '--json'])
+    const running = program.start(['selftest', '--foreign', '--disk', longDisk(), '--json'])
     await running.hasGuest()
     running.signal('SIGINT')
     // As npm does, which hands a ^C of the terminal on.
@@ -62,13 +62,23 @@ describe('arm-virt as a process', () => {
   })
 
   it('ends by itself with a code that says what was wrong', async () => {
-    expect(await program.run(['serve', '--disk', '/proc'])).toEqual({
+    expect(await program.run(['selftest', '--disk', '/proc'])).toEqual({
       code: 1,
       signal: null,
       stdout: '',
       stderr: 'arm-virt: /proc: a directory cannot be a disk: give a file\n',
     })
-    expect((await program.run(['serve', '--bogus'])).code).toBe(2)
+    expect((await program.run(['selftest', '--bogus'])).code).toBe(2)
+  })
+
+  it('says that its output is full, in one line', async () => {
+    expect(await program.run(['mtree'], '/dev/full')).toEqual({
+      code: 1,
+      signal: null,
+      stdout: '',
+      stderr:
+        'arm-virt: standard output cannot be written: ENOSPC: no space left on device, write\n',
+    })
   })
 
   it('bears it that nobody reads its output', async () => {

@@ -22,7 +22,7 @@ describe('README', () => {
 
   test('it names every option, and the commands name no other', async () => {
     const helps = await Promise.all(
-      ['serve', 'copy', 'mtree', 'stats', 'doctor'].map((command) =>
+      ['serve', 'selftest', 'copy', 'mtree', 'stats', 'doctor'].map((command) =>
         runCommand([command, '--help']),
       ),
     )

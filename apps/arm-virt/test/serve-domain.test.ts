@@ -120,14 +120,58 @@ describe('serveDomain', () => {
   })
 })
 
-describe('arm-virt serve --xen', () => {
+describe('arm-virt serve', () => {
+  it.each([[[]], [['--xen']]])('serves disks to a domain until it ends: %j', async (more) => {
+    const hypervisor = SimulatedHypervisor.create({ memoryBytes: 32 * 2 ** 20 })
+    const disks = [image('a', 1), image('b', 2)]
+    const domain = `${hypervisor.domain}`
+    const parameters = ['--domain', domain, ...disks.flatMap((disk) => ['--disk', disk]), ...more]
+    setTimeout(() => hypervisor.guest.shutdown(), 1)
+    const { code, stdout, stderr } = await runCommand(['serve', ...parameters], {
+      attach: () => hypervisor,
+    })
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: `arm-virt: serving 2 disks to domain ${domain}, grants\n`,
+    })
+    expect(stdout.split('\n')).toEqual([
+      `domain      ${domain}, 1 virtual CPU, 32 MiB at 0x40000000`,
+      `disk 0      ${disks[0]}, read-write, 0 requests`,
+      `disk 1      ${disks[1]}, read-write, 0 requests`,
+      expect.stringMatching(/^ended {7}shutdown, after \d+\.\d s$/),
+      'cache       0 hits, 0 misses',
+      expect.stringMatching(/^hypervisor {2}\d+ calls?$/),
+      'left        0 pages mapped, 0 grants pinned',
+      '',
+    ])
+  })
+
+  it('prints one JSON object with --json, when a signal ends it', async () => {
+    const hypervisor = SimulatedHypervisor.create({ memoryBytes: 32 * 2 ** 20 })
+    const interruption = new AbortController()
+    interruption.abort(new InterruptedError('SIGTERM'))
+    const disk = image('a', 1)
+    const parameters = ['--domain', `${hypervisor.domain}`, '--disk', disk, '--read-only', '--json']
+    const { code, stdout } = await runCommand(['serve', ...parameters], {
+      attach: () => hypervisor,
+      signal: interruption.signal,
+    })
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({
+      domain: hypervisor.domain,
+      end: 'SIGTERM',
+      disks: [{ path: disk, readOnly: true, requests: 0 }],
+      usage: { mappedPages: 0, pinnedGrants: 0 },
+    })
+  })
+
   it.each([
     [['--xen', '--disk', 'a'], '--xen needs --domain'],
     [['--xen', '--domain', '1'], '--xen needs --disk'],
     [['--xen', '--domain', '0', '--disk', 'a'], 'Give an integer from 1 to 32751'],
-    [['--xen', '--domain', '1', '--disk', 'a', '--verify'], 'cannot be used with'],
-    [['--domain', '1'], '--domain is for --xen'],
-    [['--disk', 'a', '--disk', 'b'], 'reads one disk'],
+    [['--xen', '--domain', '1', '--disk', 'a', '--verify'], "option '--verify' is none of serve"],
+    [['--domain', '1'], 'serve needs --disk'],
+    [['--disk', 'a', '--disk', 'b'], 'serve needs --domain'],
   ])('refuses %j', async (parameters, message) => {
     const { code, stderr } = await runCommand(['serve', ...parameters])
     expect(stderr).toContain(message)

@@ -1,8 +1,16 @@
 import type { Command } from 'commander'
 import { type CopySummary, copy } from '../copy.ts'
+import { SameFileError } from '../errors.ts'
 import type { CommandEnvironment } from './environment.ts'
-import { formatInteger, formatRate, formatTable } from './formatting.ts'
-import { addJobOptions, type JobFlags, jobOptions } from './job-options.ts'
+import {
+  describeCache,
+  describeLeft,
+  formatCount,
+  formatJson,
+  formatTable,
+  formatTiming,
+} from './formatting.ts'
+import { addJobOptions, explainJobError, type JobFlags, jobOptions } from './job-options.ts'
 import { openProgressBar } from './progress-bar.ts'
 
 interface CopyFlags extends JobFlags {
@@ -26,29 +34,35 @@ export function addCopyCommand(program: Command, environment: CommandEnvironment
     let summary: CopySummary
     try {
       summary = await copy({
-        ...jobOptions(flags, environment),
+        ...jobOptions(flags, environment, bar),
         source,
         target,
         readOnly: flags.readOnly,
-        onProgress: (bytes, total) => bar.update(bytes, total),
       })
+    } catch (error) {
+      if (error instanceof SameFileError) {
+        command.error(
+          `error: arguments 'source' and 'target' are the same file, '${error.other}'. Give another target.`,
+        )
+      }
+      throw explainJobError(error, flags)
     } finally {
       bar.stop()
     }
     const { stdout } = environment
-    stdout.write(flags.json === true ? `${JSON.stringify(summary)}\n` : describe(summary))
+    stdout.write(flags.json === true ? formatJson(summary) : describe(summary))
   })
 }
 
 function describe(summary: CopySummary): string {
-  const { bytes, requests, seconds, bytesPerSecond, cache, mappedPages, pinnedGrants } = summary
+  const { bytes, requests, seconds, bytesPerSecond } = summary
   return formatTable([
-    ['copied', `${formatInteger(bytes)} bytes in ${formatInteger(requests)} requests`],
-    ['time', `${seconds.toFixed(3)} s, ${formatRate(bytesPerSecond)}`],
+    ['copied', `${formatCount(bytes, 'byte')} in ${formatCount(requests, 'request')}`],
+    ['time', formatTiming(seconds, bytesPerSecond)],
     ['SHA-256', `${summary.sourceSha256}  of the source`],
     ['', `${summary.targetSha256}  of the target: equal`],
-    ['cache', `${formatInteger(cache.hits)} hits, ${formatInteger(cache.misses)} misses`],
-    ['hypervisor', `${formatInteger(summary.hypervisorCalls)} calls`],
-    ['left', `${mappedPages} pages mapped, ${pinnedGrants} grants pinned`],
+    ['cache', describeCache(summary.cache)],
+    ['hypervisor', formatCount(summary.hypervisorCalls, 'call')],
+    ['left', describeLeft(summary)],
   ])
 }

@@ -1,6 +1,7 @@
 import { doctor, formatDoctorReport } from '@xmc/xen'
 import type { Command } from 'commander'
 import type { CommandEnvironment } from './environment.ts'
+import { formatJson } from './formatting.ts'
 
 interface DoctorFlags {
   readonly json?: true
@@ -24,7 +25,7 @@ export function addDoctorCommand(
     .action((flags: DoctorFlags) => {
       const { stdout, examine = doctor } = environment
       const report = examine()
-      stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : formatDoctorReport(report))
+      stdout.write(flags.json === true ? formatJson(report) : formatDoctorReport(report))
       if (!report.usable) onUnusable()
     })
 }

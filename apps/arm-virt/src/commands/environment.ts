@@ -1,6 +1,7 @@
 import type { DoctorReport } from '@xmc/xen'
+import type { DiskOpener } from '../disk-files.ts'
 import type { Hypervisor } from '../hypervisor.ts'
-import type { DiskOpener } from '../job.ts'
+import { printable } from './formatting.ts'
 
 /** Where a command writes. */
 export interface Output {
@@ -12,7 +13,7 @@ export interface Output {
 /** What the commands need of the process around them. */
 export interface CommandEnvironment {
   readonly stdout: Output
-  /** Takes messages, and the progress bar if it is a terminal. */
+  /** Takes messages, and the progress: a bar if it is a terminal, else lines. */
   readonly stderr: Output
   /** Aborts when the user wants the command to end, with the reason to end with. */
   readonly signal?: AbortSignal | undefined
@@ -22,4 +23,9 @@ export interface CommandEnvironment {
   readonly attach?: ((domain: number) => Hypervisor) | undefined
   /** Looks at what real Xen takes; at this machine by default. */
   readonly examine?: (() => DoctorReport) | undefined
+}
+
+/** Writes a message, one line, on standard error. */
+export function announce({ stderr }: Pick<CommandEnvironment, 'stderr'>, message: string): void {
+  stderr.write(`arm-virt: ${printable(message)}\n`)
 }

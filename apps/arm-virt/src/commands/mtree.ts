@@ -1,12 +1,14 @@
 import { mtree } from '@xmc/memory-region'
 import { EntropyDevice } from '@xmc/virtio'
 import { type Command, Option } from 'commander'
+import { VIRTIO_MMIO_SLOTS } from '../address-map.ts'
 import { Board } from '../board.ts'
-import { DEFAULT_MEMORY_BYTES, machineConfiguration } from '../configuration.ts'
+import { machineConfiguration } from '../configuration.ts'
 import { SimulatedHypervisor } from '../providers/sim-hypervisor.ts'
 import type { CommandEnvironment } from './environment.ts'
-import { formatSize } from './formatting.ts'
-import { integerParser, parseBytes } from './values.ts'
+import { formatJson } from './formatting.ts'
+import { memoryOption } from './job-options.ts'
+import { integerParser } from './values.ts'
 
 interface MtreeFlags {
   readonly flat?: true
@@ -25,14 +27,10 @@ export function addMtreeCommand(program: Command, environment: CommandEnvironmen
         'processors see, and what devices reach.',
     )
     .option('--flat', 'print the ranges that are seen instead of the tree')
-    .addOption(
-      new Option('--memory <bytes>', "the guest's RAM, as 512M or 4G")
-        .argParser(parseBytes)
-        .default(DEFAULT_MEMORY_BYTES, formatSize(DEFAULT_MEMORY_BYTES)),
-    )
+    .addOption(memoryOption())
     .addOption(
       new Option('--devices <number>', 'transports with a device')
-        .argParser(integerParser(0, 1000))
+        .argParser(integerParser(0, VIRTIO_MMIO_SLOTS))
         .default(1),
     )
     .option('--json', 'print the ranges that are seen as one JSON object')
@@ -62,7 +60,7 @@ async function picture(flags: MtreeFlags): Promise<string> {
           readOnly,
         })),
       ])
-      return `${JSON.stringify(Object.fromEntries(views))}\n`
+      return formatJson(Object.fromEntries(views))
     } finally {
       await board.close()
     }

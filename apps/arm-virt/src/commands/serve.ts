@@ -1,113 +1,112 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
-import { MISBEHAVIOURS, type Misbehaviour } from '../guest/misbehaviour.ts'
-import { type ServeOptions, type ServeReport, serve } from '../serve.ts'
+import { type Command, Option } from 'commander'
 import { type ServeDomainSummary, serveDomain } from '../serve-domain.ts'
-import type { CommandEnvironment } from './environment.ts'
-import { formatInteger, formatRate, formatSize, formatTable } from './formatting.ts'
-import { addJobOptions, type JobFlags, jobOptions } from './job-options.ts'
-import { openProgressBar } from './progress-bar.ts'
-import { integerParser } from './values.ts'
+import { announce, type CommandEnvironment } from './environment.ts'
+import {
+  describeCache,
+  describeLeft,
+  formatCount,
+  formatJson,
+  formatSize,
+  formatTable,
+} from './formatting.ts'
+import {
+  addDiskOptions,
+  addJsonOption,
+  addressingOf,
+  type DiskFlags,
+  refuseSameDisks,
+} from './job-options.ts'
+import { collectDisks, integerParser } from './values.ts'
+
+/** Largest number of a domain that is not one of Xen's own (`DOMID_FIRST_RESERVED` − 1). */
+const MAXIMUM_DOMAIN = 32_751
 
 /** What commander makes of the options of `serve`. */
-export interface ServeFlags extends JobFlags {
+interface ServeFlags extends DiskFlags {
+  readonly xen?: true
+  readonly domain?: number
   /** Paths, in the order in which they were given. */
   readonly disk?: readonly string[]
   readonly readOnly?: true
-  readonly verify?: true
-  readonly misbehave?: Misbehaviour
+  readonly inFlight?: number
 }
 
-/** Adds `serve`: a disk is served to a guest that reads all of it. */
+/** Adds `serve`: disks are served to a domain until it ends. */
 export function addServeCommand(program: Command, environment: CommandEnvironment): void {
   const command = program
     .command('serve')
-    .summary('serve a disk to a simulated guest, which reads all of it')
+    .summary('serve disks to a domain of Xen until it ends')
     .description(
-      'Serves a disk to a simulated guest over virtio-blk. The guest reads all of it, with many requests ' +
-        'in flight, and computes its SHA-256, which is compared with that of the file.',
-    )
-  addServeOptions(command)
-  addXenOptions(command).action(async (flags: ServeFlags & XenFlags) => {
-    const { stdout } = environment
-    if (flags.xen === true) {
-      // The default is the simulated guest's; a guest of Xen sends as many as it likes.
-      const limited = command.getOptionValueSource('inFlight') !== 'default'
-      const inFlight = limited ? flags.inFlight : undefined
-      const summary = await runServeDomain(flags, inFlight, environment)
-      stdout.write(flags.json === true ? `${JSON.stringify(summary)}\n` : describeDomain(summary))
-      return
-    }
-    if (flags.domain !== undefined) {
-      throw new InvalidArgumentError('--domain is for --xen: the simulated guest has no number.')
-    }
-    const report = await runServe(flags, environment)
-    if (flags.json === true) stdout.write(`${JSON.stringify(report.summary)}\n`)
-    else stdout.write(describe(report, flags))
-  })
-}
-
-/** Adds the options of `serve`. */
-export function addServeOptions(command: Command): Command {
-  command
-    .option('--disk <file>', 'the disk (default: the executable of Node itself, read-only)', add)
-    .option('--read-only', 'let the guest only read it; any size will do then')
-    .option('--verify', 'compare each block that the guest gets with the file')
-  addJobOptions(command)
-  return command.addOption(
-    new Option('--misbehave <how>', 'have the guest do wrong with requests in flight').choices([
-      ...MISBEHAVIOURS,
-    ]),
-  )
-}
-
-/** What commander makes of the options for real Xen. */
-interface XenFlags {
-  readonly xen?: true
-  readonly domain?: number
-}
-
-function addXenOptions(command: Command): Command {
-  return command
-    .summary('serve a disk to a simulated guest, which reads all of it, or to a domain of Xen')
-    .addOption(
-      new Option(
-        '--xen',
-        'serve a domain of the Xen that this machine runs on, until it ends; --disk again for each further disk',
-      ).conflicts(['verify', 'misbehave', 'memory', 'blockSize']),
+      'Serves disks to a domain of the Xen that this machine runs on, as its device model, over virtio-blk, until the ' +
+        'domain ends or SIGINT or SIGTERM comes. The first disk is at the first transport of the board, and so on. ' +
+        '"arm-virt doctor" says what Xen needs; where there is none, "arm-virt selftest" has a simulated guest.',
     )
     .addOption(
-      new Option('--domain <id>', 'with --xen: which domain, as in "xl list"').argParser(
-        integerParser(1, 32_751),
+      new Option('--domain <id>', 'which domain, as in "xl list"').argParser(
+        integerParser(1, MAXIMUM_DOMAIN),
       ),
     )
-}
-
-async function runServeDomain(
-  flags: ServeFlags & XenFlags,
-  inFlight: number | undefined,
-  environment: CommandEnvironment,
-): Promise<ServeDomainSummary> {
-  const { domain, disk: disks = [] } = flags
-  if (domain === undefined) throw new InvalidArgumentError('--xen needs --domain <id>.')
-  if (disks.length === 0) throw new InvalidArgumentError('--xen needs --disk <file>.')
-  const { addressing, queueSize, signal, openDisk, onNotice } = jobOptions(flags, environment)
-  const { readOnly } = flags
-  const { attach } = environment
-  return await serveDomain({
-    domain,
-    disks,
-    readOnly,
-    addressing,
-    queueSize,
-    inFlight,
-    signal,
-    openDisk,
-    onNotice,
-    attach,
+    .addOption(
+      new Option('--disk <file>', 'a disk, up to 11 of them by as many options').argParser(
+        collectDisks,
+      ),
+    )
+    .option('--read-only', 'let the guest only read the disks; any size will do then')
+  addDiskOptions(command)
+    .addOption(
+      new Option(
+        '--in-flight <number>',
+        'requests that a disk works on at a time, as many as its queue has elements by default',
+      ).argParser(integerParser(1, 32_768)),
+    )
+    .addOption(
+      new Option('--xen', 'through real Xen, which is the only hypervisor to serve (default)'),
+    )
+  addJsonOption(command).action(async (flags: ServeFlags) => {
+    const { stdout } = environment
+    const summary = await run(command, flags, environment)
+    stdout.write(flags.json === true ? formatJson(summary) : describe(summary))
   })
 }
 
-function describeDomain(summary: ServeDomainSummary): string {
+async function run(
+  command: Command,
+  flags: ServeFlags,
+  environment: CommandEnvironment,
+): Promise<ServeDomainSummary> {
+  const { domain, disk: disks = [], queueSize, inFlight } = flags
+  const asked = flags.xen === true ? '--xen' : 'serve'
+  if (domain === undefined) {
+    command.error(
+      `error: ${asked} needs --domain <id>, the domain to serve; "arm-virt selftest" has a simulated guest`,
+    )
+  }
+  if (disks.length === 0) command.error(`error: ${asked} needs --disk <file>.`)
+  if (inFlight !== undefined && inFlight > queueSize) {
+    command.error(
+      `error: option '--in-flight <number>' argument '${inFlight}' is invalid. A queue of ${queueSize} has no more requests: see --queue-size.`,
+    )
+  }
+  try {
+    return await serveDomain({
+      domain,
+      disks,
+      readOnly: flags.readOnly,
+      addressing: addressingOf(flags),
+      queueSize,
+      inFlight,
+      signal: environment.signal,
+      openDisk: environment.openDisk,
+      onNotice: (text) => announce(environment, text),
+      attach: environment.attach,
+    })
+  } catch (error) {
+    refuseSameDisks(command, error)
+    throw error
+  }
+}
+
+function describe(summary: ServeDomainSummary): string {
   const { domain, end, ram, virtualCpus, disks, seconds, board, usage } = summary
   const memory = ram.map(({ address, bytes }) => `${formatSize(bytes)} at ${address}`).join(', ')
   const cache = { hits: 0, misses: 0 }
@@ -116,64 +115,14 @@ function describeDomain(summary: ServeDomainSummary): string {
     cache.misses += misses
   }
   return formatTable([
-    ['domain', `${domain}, ${virtualCpus} virtual CPUs, ${memory}`],
+    ['domain', `${domain}, ${formatCount(virtualCpus, 'virtual CPU')}, ${memory}`],
     ...disks.map(({ path, readOnly, requests }, slot): [string, string] => [
       `disk ${slot}`,
-      `${path}, ${readOnly ? 'read-only' : 'read-write'}, ${formatInteger(requests)} requests`,
+      `${path}, ${readOnly ? 'read-only' : 'read-write'}, ${formatCount(requests, 'request')}`,
     ]),
     ['ended', `${end}, after ${seconds.toFixed(1)} s`],
-    ['cache', `${formatInteger(cache.hits)} hits, ${formatInteger(cache.misses)} misses`],
-    ['hypervisor', `${formatInteger(usage.memoryCalls)} calls`],
-    ['left', `${usage.mappedPages} pages mapped, ${usage.pinnedGrants} grants pinned`],
-  ])
-}
-
-function add(path: string, paths: readonly string[] = []): readonly string[] {
-  return [...paths, path]
-}
-
-function onlyDisk({ disk = [] }: ServeFlags): string | undefined {
-  if (disk.length <= 1) return disk[0]
-  throw new InvalidArgumentError('The simulated guest reads one disk: give --disk once.')
-}
-
-/** Serves, with a progress bar. */
-export async function runServe(
-  flags: ServeFlags,
-  environment: CommandEnvironment,
-): Promise<ServeReport> {
-  const bar = openProgressBar(environment, 'reading')
-  try {
-    const options: ServeOptions = {
-      ...jobOptions(flags, environment),
-      disk: onlyDisk(flags),
-      readOnly: flags.readOnly,
-      verify: flags.verify,
-      misbehaviour: flags.misbehave,
-      onProgress: (bytes, total) => bar.update(bytes, total),
-    }
-    return await serve(options)
-  } finally {
-    bar.stop()
-  }
-}
-
-function describe({ summary, disk, readOnly }: ServeReport, flags: ServeFlags): string {
-  const { bytes, requests, seconds, bytesPerSecond, cache, mappedPages, pinnedGrants } = summary
-  const access = readOnly ? 'read-only' : 'read-write'
-  const addresses = flags.foreign === true ? 'plain addresses' : 'grants'
-  return formatTable([
-    ['disk', `${disk}, ${access}`],
-    ['guest', `${formatSize(flags.memory)} of RAM, ${addresses}, queue of ${flags.queueSize}`],
-    [
-      'read',
-      `${formatInteger(bytes)} bytes in ${formatInteger(requests)} requests, up to ${flags.inFlight} in flight`,
-    ],
-    ['time', `${seconds.toFixed(3)} s, ${formatRate(bytesPerSecond)}`],
-    ['SHA-256', `${summary.guestSha256}  computed by the guest`],
-    ['', `${summary.hostSha256}  of the file: equal`],
-    ['cache', `${formatInteger(cache.hits)} hits, ${formatInteger(cache.misses)} misses`],
-    ['hypervisor', `${formatInteger(summary.hypervisorCalls)} calls`],
-    ['left', `${mappedPages} pages mapped, ${pinnedGrants} grants pinned`],
+    ['cache', describeCache(cache)],
+    ['hypervisor', formatCount(usage.memoryCalls, 'call')],
+    ['left', describeLeft(usage)],
   ])
 }

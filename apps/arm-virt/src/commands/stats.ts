@@ -1,45 +1,68 @@
 import type { Command } from 'commander'
-import type { ServeReport } from '../serve.ts'
+import type { SelfTestReport } from '../self-test.ts'
 import type { CommandEnvironment } from './environment.ts'
-import { formatInteger, formatTable } from './formatting.ts'
-import { addServeOptions, runServe, type ServeFlags } from './serve.ts'
+import { formatInteger, formatJson, formatTable } from './formatting.ts'
+import { addSelfTestOptions, runSelfTest, type SelfTestFlags } from './self-test.ts'
 
-/** Adds `stats`: the job of `serve`, and every counter after it. */
+/** Adds `stats`: the job of `selftest`, and every counter after it. */
 export function addStatsCommand(program: Command, environment: CommandEnvironment): void {
   const command = program
     .command('stats')
-    .summary('do as serve, and print every counter')
+    .summary('do as selftest, and print every counter')
     .description(
-      'Does as serve does, with the same options, and prints every counter of the caches, the hypervisor, ' +
-        "the board and the guest's driver.",
+      'Does as selftest does, with the same options, and prints every counter of the caches, the hypervisor, ' +
+        "the board and the guest's drivers.",
     )
-  addServeOptions(command).action(async (flags: ServeFlags) => {
-    const counters = countersOf(await runServe(flags, environment))
+  addSelfTestOptions(command).action(async (flags: SelfTestFlags) => {
     const { stdout } = environment
-    if (flags.json === true) stdout.write(`${JSON.stringify(counters)}\n`)
-    else stdout.write(describe(counters))
+    const report = await runSelfTest(command, flags, environment)
+    stdout.write(flags.json === true ? formatJson(countersOf(report)) : describe(report))
   })
 }
 
-/** Counters by group and name. */
-type Counters = Readonly<Record<string, Readonly<Record<string, number>>>>
+/** Counters by name. */
+type Counters = Readonly<Record<string, number>>
 
-function countersOf({ machine, driver }: ServeReport): Counters {
-  const { foreign, grants, ioreq, transports, faults } = machine.board
-  const [transport] = transports
+/** Counters by group and name. */
+type Groups = Readonly<Record<string, Counters>>
+
+/** The groups that are there once, however many disks there are. */
+function sharedGroups({ machine }: SelfTestReport): Groups {
+  const { foreign, grants, ioreq, faults } = machine.board
   return {
     foreignCache: { ...foreign },
     grantCache: { ...grants },
     hypervisor: { ...machine.usage },
     ioreq: { ...ioreq },
-    transport: { ...transport },
     board: { faults },
-    driver: { ...driver },
   }
 }
 
-function describe(counters: Counters): string {
-  return Object.entries(counters)
+/** The groups of each disk, in the order of the slots. */
+function diskGroups({ machine, drivers }: SelfTestReport): readonly Groups[] {
+  return machine.board.transports.map((transport, slot) => ({
+    transport: { ...transport },
+    driver: { ...drivers[slot] },
+  }))
+}
+
+/** All groups; those of the first disk, too, are among them, by their own names. */
+function countersOf(report: SelfTestReport): object {
+  const disks = diskGroups(report)
+  return { ...sharedGroups(report), ...disks[0], disks }
+}
+
+function describe(report: SelfTestReport): string {
+  const disks = diskGroups(report)
+  const groups = [
+    ...Object.entries(sharedGroups(report)),
+    ...disks.flatMap((each, slot) =>
+      Object.entries(each).map(
+        ([group, values]) => [disks.length === 1 ? group : `${group} ${slot}`, values] as const,
+      ),
+    ),
+  ]
+  return groups
     .map(([group, values]) => {
       const rows = Object.entries(values).map(
         ([name, value]) => [`  ${name}`, formatInteger(value)] as const,

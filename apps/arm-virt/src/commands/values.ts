@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander'
+import { MAXIMUM_RAM_BYTES, VIRTIO_MMIO_SLOTS } from '../address-map.ts'
 
 const UNITS: ReadonlyMap<string, number> = new Map([
   ['', 1],
@@ -18,6 +19,15 @@ export function parseBytes(text: string): number {
   const bytes = Number(digits) * (UNITS.get(unit.toUpperCase()) ?? 1)
   if (digits !== '' && Number.isSafeInteger(bytes)) return bytes
   throw new InvalidArgumentError('Give a number of bytes, as 4096, 256K, 512M or 2G.')
+}
+
+/** Parses the size of a guest's RAM. @throws InvalidArgumentError of commander */
+export function parseMemory(text: string): number {
+  const bytes = parseBytes(text)
+  if (bytes >= 4096 && bytes % 4096 === 0 && bytes <= MAXIMUM_RAM_BYTES) return bytes
+  throw new InvalidArgumentError(
+    `Give a multiple of 4K from 4K to ${MAXIMUM_RAM_BYTES / 2 ** 30}G, all that the address map has room for.`,
+  )
 }
 
 /** Makes a parser of integers from `least` to `most`; it throws InvalidArgumentError of commander. */
@@ -41,4 +51,10 @@ export function parseBlockBytes(text: string): number {
   const value = parseBytes(text)
   if (value >= 512 && value <= 2 ** 20 && value % 512 === 0) return value
   throw new InvalidArgumentError('Give a multiple of 512 from 512 to 1M.')
+}
+
+/** Adds a path to those of the options before. @throws InvalidArgumentError of commander */
+export function collectDisks(path: string, before: readonly string[] = []): readonly string[] {
+  if (before.length < VIRTIO_MMIO_SLOTS) return [...before, path]
+  throw new InvalidArgumentError(`The board has ${VIRTIO_MMIO_SLOTS} transports: give fewer disks.`)
 }

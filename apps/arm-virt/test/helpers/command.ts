@@ -15,7 +15,7 @@ export interface CommandResult {
 /** Runs a command line in this process. */
 export async function runCommand(
   parameters: readonly string[],
-  environment: Pick<CommandEnvironment, 'signal' | 'openDisk' | 'examine'> = {},
+  environment: Pick<CommandEnvironment, 'signal' | 'openDisk' | 'attach' | 'examine'> = {},
 ): Promise<CommandResult> {
   let stdout = ''
   let stderr = ''

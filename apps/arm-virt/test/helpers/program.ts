@@ -41,9 +41,12 @@ export class Program {
     this.#folder = folder
   }
 
-  /** Starts it. */
-  start(parameters: readonly string[]): RunningProgram {
-    const child = spawn(process.execPath, [`${this.#folder}/main.mjs`, ...parameters], {
+  /** Starts it, with its standard output in a file if one is named. */
+  start(parameters: readonly string[], output?: string): RunningProgram {
+    const program = [process.execPath, `${this.#folder}/main.mjs`, ...parameters]
+    const shell = ['sh', '-c', `exec "$@" > '${output}'`, 'sh']
+    const [file = '', ...rest] = output === undefined ? program : [...shell, ...program]
+    const child = spawn(file, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: TIME_LIMIT,
       // The native library is a dependency of hostmem alone.
@@ -53,8 +56,8 @@ export class Program {
   }
 
   /** Runs it to its end. */
-  async run(parameters: readonly string[]): Promise<ProgramResult> {
-    return await this.start(parameters).ended
+  async run(parameters: readonly string[], output?: string): Promise<ProgramResult> {
+    return await this.start(parameters, output).ended
   }
 
   /** Removes the bundle. */
