@@ -18,10 +18,18 @@ export interface XmcErrorOptions extends ErrorOptions {
 const brand: unique symbol = Symbol.for('xmc.error')
 
 /**
+ * The text of an error, or what makes it. A function is for errors that a guest can cause as often as it likes: it
+ * is called when somebody asks for the message, and the error has no stack frames, which cost more than
+ * everything else of it.
+ */
+export type ErrorText = string | (() => string)
+
+/**
  * The base of every error that an xmc package throws on purpose.
  *
  * `instanceof XmcError` holds across two installed copies of the package.
- * Match on `code`, which is stable; messages are for people and may change.
+ * Match on `code`, which is stable; messages are for people and may change. An error of a guest's making has no
+ * stack: `stack` is its name and message then.
  */
 export class XmcError extends Error {
   /** Stable name of the condition. */
@@ -30,9 +38,28 @@ export class XmcError extends Error {
   readonly shortage: Shortage | undefined
   /** @internal */
   readonly [brand] = true
+  #text: ErrorText
 
-  constructor(code: XmcErrorCode, message: string, options?: XmcErrorOptions) {
-    super(message, options)
+  static {
+    // An own property, of an error that was made with its message, goes first.
+    Object.defineProperty(XmcError.prototype, 'message', {
+      configurable: true,
+      get(): string {
+        return XmcError.textOf(this)
+      },
+      set(this: object, value: string) {
+        const property = { configurable: true, enumerable: false, writable: true, value }
+        Object.defineProperty(this, 'message', property)
+      },
+    })
+  }
+
+  constructor(code: XmcErrorCode, text: ErrorText, options?: XmcErrorOptions) {
+    const isLazy = typeof text === 'function'
+    const frames = isLazy ? withoutFrames() : undefined
+    super(isLazy ? undefined : text, options)
+    if (frames !== undefined) Error.stackTraceLimit = frames
+    this.#text = text
     this.code = code
     this.shortage = options?.shortage
     this.name = new.target.name
@@ -41,6 +68,13 @@ export class XmcError extends Error {
   static override [Symbol.hasInstance](value: unknown): boolean {
     if (this !== XmcError) return Function.prototype[Symbol.hasInstance].call(this, value)
     return typeof value === 'object' && value !== null && brand in value
+  }
+
+  /** @internal The message of an error, made when it is asked for first. */
+  static textOf(error: unknown): string {
+    if (typeof error !== 'object' || error === null || !(#text in error)) return ''
+    if (typeof error.#text === 'function') error.#text = error.#text()
+    return error.#text
   }
 }
 
@@ -58,7 +92,10 @@ export class InvalidArgumentError extends XmcError {
   }
 }
 
-/** `ERR_XMC_SYSTEM_CALL`: the kernel or a hypervisor library refused a call. */
+/**
+ * `ERR_XMC_SYSTEM_CALL`: the kernel or a hypervisor library refused a call. A detail that is a function is for
+ * refusals that a guest can cause: see {@link ErrorText}.
+ */
 export class SystemCallError extends XmcError {
   /** The call that failed, as `mmap` or `gntdev map`. */
   readonly call: string
@@ -67,9 +104,14 @@ export class SystemCallError extends XmcError {
   /** The errno by name, as `EINVAL`. */
   readonly errnoName: string
 
-  constructor(call: string, errno: number, detail: string, options?: ErrorOptions) {
+  constructor(call: string, errno: number, detail: ErrorText, options?: ErrorOptions) {
     const errnoName = nameOfErrno(errno)
-    super('ERR_XMC_SYSTEM_CALL', `${call} failed with ${errnoName}: ${detail}`, options)
+    const text = (why: string): string => `${call} failed with ${errnoName}: ${why}`
+    super(
+      'ERR_XMC_SYSTEM_CALL',
+      typeof detail === 'string' ? text(detail) : () => text(detail()),
+      options,
+    )
     this.call = call
     this.errno = errno
     this.errnoName = errnoName
@@ -91,7 +133,8 @@ export class PagesMissingError extends XmcError {
     const errnoName = nameOfErrno(errno)
     super(
       'ERR_XMC_PAGES_MISSING',
-      `${cache}: page ${hex(page)} cannot be mapped (${errnoName}): the guest has no memory there, or is gone`,
+      () =>
+        `${cache}: page ${hex(page)} cannot be mapped (${errnoName}): the guest has no memory there, or is gone`,
     )
     this.cache = cache
     this.page = page
@@ -110,7 +153,8 @@ export class PagedOutError extends XmcError {
   constructor(cache: string, page: number) {
     super(
       'ERR_XMC_PAGED_OUT',
-      `${cache}: page ${hex(page)} is paged out: use the asynchronous form, which waits for it, or try again later`,
+      () =>
+        `${cache}: page ${hex(page)} is paged out: use the asynchronous form, which waits for it, or try again later`,
     )
     this.cache = cache
     this.page = page
@@ -163,7 +207,8 @@ export class LockLimitError extends XmcError {
   constructor(cache: string, page: number, limit: number) {
     super(
       'ERR_XMC_LOCK_LIMIT',
-      `${cache}: page ${hex(page)} already has ${limit} locks at one offset, the limit: release some`,
+      () =>
+        `${cache}: page ${hex(page)} already has ${limit} locks at one offset, the limit: release some`,
     )
     this.limit = limit
   }
@@ -301,6 +346,16 @@ export function errnoOf(error: unknown): number | undefined {
 /** The message of whatever was thrown: an error's own, or its text. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
+}
+
+/**
+ * Makes the next errors without stack frames. Gives the number of frames that they had, to be put back at once;
+ * undefined where nothing was changed: errors have no frames, or the limit must not be set, as of frozen built-ins.
+ */
+function withoutFrames(): number | undefined {
+  const frames = Error.stackTraceLimit
+  if (typeof frames !== 'number' || frames === 0) return undefined
+  return Reflect.set(Error, 'stackTraceLimit', 0) ? frames : undefined
 }
 
 function describe(value: unknown): string {

@@ -1,4 +1,5 @@
 import { constants } from 'node:os'
+import { inspect } from 'node:util'
 import { describe, expect, it, vi } from 'vitest'
 import {
   BusyError,
@@ -278,5 +279,81 @@ describe('messageOf', () => {
     expect(messageOf(new Error('no'))).toBe('no')
     expect(messageOf('no')).toBe('no')
     expect(messageOf(undefined)).toBe('undefined')
+  })
+})
+
+/** An error whose text counts how often it is made. */
+function lazy(cause?: unknown) {
+  const made = { times: 0 }
+  const text = (): string => {
+    made.times++
+    return `page ${made.times} is missing`
+  }
+  return { made, error: new XmcError('ERR_XMC_LAZY', text, { cause }) }
+}
+
+describe('an error of a guest’s making', () => {
+  it('makes its message when somebody asks, once', () => {
+    const { made, error } = lazy()
+    expect(made.times).toBe(0)
+    expect(error.message).toBe('page 1 is missing')
+    expect(error.message).toBe('page 1 is missing')
+    expect(made.times).toBe(1)
+  })
+
+  it('has no frames in its stack, and all else that an error shows', () => {
+    const { error } = lazy(new RangeError('why'))
+    expect(error).toBeInstanceOf(Error)
+    expect(error.stack).toBe('XmcError: page 1 is missing')
+    expect(String(error)).toBe('XmcError: page 1 is missing')
+    const text = inspect(error)
+    expect(text).toMatch(/^\[XmcError: page 1 is missing\] \{/)
+    expect(text).toContain("code: 'ERR_XMC_LAZY'")
+    expect(text).toContain('RangeError: why')
+  })
+
+  it('shows everything of a class with fields', () => {
+    const text = inspect(new PagesMissingError('foreign', 7, 22))
+    expect(text).toContain('[PagesMissingError: foreign: page 0x7 cannot be mapped (EINVAL)')
+    expect(text).toContain("errnoName: 'EINVAL'")
+    const call = new SystemCallError('gntdev map', 22, () => 'refused')
+    expect(call.message).toBe('gntdev map failed with EINVAL: refused')
+    expect(call.stack).toBe('SystemCallError: gntdev map failed with EINVAL: refused')
+  })
+
+  it('leaves the frames of others alone', () => {
+    const limit = Error.stackTraceLimit
+    Error.stackTraceLimit = 7
+    try {
+      lazy()
+      expect(Error.stackTraceLimit).toBe(7)
+      expect(new Error('mine').stack).toContain('errors.test')
+      expect(new XmcError('ERR_XMC_HOST', 'a fault of the host').stack).toContain('errors.test')
+    } finally {
+      Error.stackTraceLimit = limit
+    }
+  })
+
+  it.each([
+    ['a limit that cannot be set', { value: 5, writable: false, configurable: true }],
+    ['no limit at all', { value: undefined, writable: true, configurable: true }],
+    ['a limit of 0', { value: 0, writable: true, configurable: true }],
+  ])('is made with %s, too', (_what, property) => {
+    const before = Object.getOwnPropertyDescriptor(Error, 'stackTraceLimit')
+    Object.defineProperty(Error, 'stackTraceLimit', property)
+    try {
+      expect(lazy().error.message).toBe('page 1 is missing')
+      expect(Error.stackTraceLimit).toBe(property.value)
+    } finally {
+      Object.defineProperty(Error, 'stackTraceLimit', before ?? { value: 10, writable: true })
+    }
+  })
+
+  it('lets its message be changed, as of any error', () => {
+    const { error } = lazy()
+    error.message = `queue 0: ${error.message}`
+    expect(error.message).toBe('queue 0: page 1 is missing')
+    expect(Object.keys(error)).not.toContain('message')
+    expect(XmcError.prototype.message).toBe('')
   })
 })

@@ -37,16 +37,17 @@ export class ForeignMapError extends XmcError {
     const firstFrame = isPageList(frames) ? frames[0] : frames.first
     const frameCount = countPages(frames)
     const likelyReasons = (errno === undefined ? undefined : REASONS.get(errno)) ?? []
-    const from = firstFrame === undefined ? 'none' : `0x${firstFrame.toString(16)}`
-    super(
-      'ERR_XMC_FOREIGN_MAP',
-      `domain ${domain}: ${frameCount} frames from frame ${from} could not be mapped ` +
+    const text = (): string => {
+      const from = firstFrame === undefined ? 'none' : `0x${firstFrame.toString(16)}`
+      return (
+        `domain ${domain}: ${frameCount} frames from frame ${from} could not be mapped ` +
         `(${errnoName ?? messageOf(cause)}): ` +
         (likelyReasons.length > 0
           ? `likely ${likelyReasons.join(', or ')}`
-          : 'the cause says what the provider refused'),
-      { cause },
-    )
+          : 'the cause says what the provider refused')
+      )
+    }
+    super('ERR_XMC_FOREIGN_MAP', text, { cause })
     this.domain = domain
     this.firstFrame = firstFrame
     this.frameCount = frameCount

@@ -74,7 +74,8 @@ export class GrantMapError extends XmcError {
     const statusName = status === undefined ? undefined : grantStatusName(status)
     super(
       'ERR_XMC_GRANT_MAP',
-      `domain ${domain}: ${named(references, referenceCount)} could not be mapped for ` +
+      () =>
+        `domain ${domain}: ${named(references, referenceCount)} could not be mapped for ` +
         `${writable ? 'writing' : 'reading'} (${errnoName ?? messageOf(cause)}): ` +
         (failedReference === undefined ? '' : `reference ${failedReference}: `) +
         (statusName === undefined ? '' : `${statusName}, `) +
@@ -125,9 +126,10 @@ export class GrantLimitError extends XmcError {
   ) {
     super(
       'ERR_XMC_GRANT_LIMIT',
-      limitName === 'references-per-map'
-        ? `domain ${domain}: a map of ${value} references is over the limit of ${limit}: map fewer at a time`
-        : `domain ${domain}: reference ${reference} would have ${value} mappings of one kind, over the limit of ${limit}: release some`,
+      () =>
+        limitName === 'references-per-map'
+          ? `domain ${domain}: a map of ${value} references is over the limit of ${limit}: map fewer at a time`
+          : `domain ${domain}: reference ${reference} would have ${value} mappings of one kind, over the limit of ${limit}: release some`,
       options,
     )
     this.domain = domain
@@ -161,7 +163,8 @@ export class GrantCopyError extends XmcError {
     const statusName = status === undefined ? undefined : grantStatusName(status)
     super(
       'ERR_XMC_GRANT_COPY',
-      `domain ${domain}: the page of reference ${reference} could not be ` +
+      () =>
+        `domain ${domain}: the page of reference ${reference} could not be ` +
         `${direction === 'from-grant' ? 'read' : 'written'} by grant copy: ` +
         (status === undefined
           ? messageOf(cause)

@@ -15,7 +15,8 @@ export class UnassignedAccessError extends XmcError {
   constructor(space: string, address: bigint, length: number, access: AccessKind) {
     super(
       'ERR_XMC_UNASSIGNED',
-      `${space}: no region at ${hex(address)} for a ${access} of ${length} bytes: see mtree() for what is where`,
+      () =>
+        `${space}: no region at ${hex(address)} for a ${access} of ${length} bytes: see mtree() for what is where`,
     )
     this.address = address
     this.length = length
@@ -47,7 +48,8 @@ export class InvalidAccessError extends XmcError {
   ) {
     super(
       'ERR_XMC_INVALID_ACCESS',
-      `${region}: a ${access} of ${size} bytes at offset ${hex(offset)} is not valid (${reason}): the device takes ${limits}`,
+      () =>
+        `${region}: a ${access} of ${size} bytes at offset ${hex(offset)} is not valid (${reason}): the device takes ${limits}`,
     )
     this.region = region
     this.offset = offset
@@ -66,7 +68,8 @@ export class ReadOnlyRegionError extends XmcError {
   constructor(region: string, address: bigint, length: number) {
     super(
       'ERR_XMC_READ_ONLY_REGION',
-      `${region}: a write of ${length} bytes at ${hex(address)} was discarded: the region is read-only there`,
+      () =>
+        `${region}: a write of ${length} bytes at ${hex(address)} was discarded: the region is read-only there`,
     )
     this.region = region
     this.address = address
@@ -83,7 +86,8 @@ export class MapOnlyError extends XmcError {
   constructor(region: string, address: bigint, access: AccessKind) {
     super(
       'ERR_XMC_MAP_ONLY',
-      `${region}: a plain ${access} at ${hex(address)} is refused: map it, or allow plain access (allowGrantAccess)`,
+      () =>
+        `${region}: a plain ${access} at ${hex(address)} is refused: map it, or allow plain access (allowGrantAccess)`,
     )
     this.region = region
     this.address = address
@@ -104,7 +108,8 @@ export class BounceBudgetError extends XmcError {
   constructor(space: string, address: bigint, budget: number, used: number) {
     super(
       'ERR_XMC_BOUNCE_BUDGET',
-      `${space}: ${hex(address)} is not RAM, and ` +
+      () =>
+        `${space}: ${hex(address)} is not RAM, and ` +
         (budget === 0
           ? 'the space gives no bounce buffers: set bounceBudget to allow them'
           : `${used} of ${budget} bounce bytes are in use: wait with awaitRoom(), or make bounceBudget larger`),
@@ -139,7 +144,8 @@ export class ShortMappingError extends XmcError {
   constructor(space: string, address: bigint, requested: number, available: number) {
     super(
       'ERR_XMC_SHORT_MAPPING',
-      `${space}: only ${available} of ${requested} bytes at ${hex(address)} are contiguous: the structure must lie in one region`,
+      () =>
+        `${space}: only ${available} of ${requested} bytes at ${hex(address)} are contiguous: the structure must lie in one region`,
     )
     this.address = address
     this.requested = requested

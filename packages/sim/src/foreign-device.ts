@@ -312,7 +312,8 @@ function countErrors(errors: Int32Array, pageCount: number): number {
 
 function firstError(request: ForeignMapRequest, errors: Int32Array): SystemCallError {
   const errno = errors.find((error) => error !== 0) ?? EINVAL
-  const detail = `${countPages(request.frames)} frames of domain ${request.domain}, and no errors array`
+  const detail = (): string =>
+    `${countPages(request.frames)} frames of domain ${request.domain}, and no errors array`
   return new SystemCallError('foreign map', errno, detail)
 }
 

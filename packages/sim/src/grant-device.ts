@@ -369,11 +369,13 @@ function isGrantReference(value: number | undefined): value is GrantReference {
 
 function refusedMap(request: GrantMapRequest, errno: number, cause?: unknown): SystemCallError {
   const { domain, references, writable } = request
-  const access = writable ? 'writable' : 'read-only'
-  const detail =
-    errno === EAGAIN
-      ? `a page of domain ${domain} is paged out: use the asynchronous form, which waits for it`
-      : `${countPages(references)} references of domain ${domain}, ${access}; gntdev does not say which or why: not granted to this domain, not granted for writing, beyond the table, 128 mappings of one already, no map-track left, no such domain, or not 1 to ${MAXIMUM_REFERENCES} references`
+  const detail = (): string => {
+    if (errno === EAGAIN) {
+      return `a page of domain ${domain} is paged out: use the asynchronous form, which waits for it`
+    }
+    const access = writable ? 'writable' : 'read-only'
+    return `${countPages(references)} references of domain ${domain}, ${access}; gntdev does not say which or why: not granted to this domain, not granted for writing, beyond the table, 128 mappings of one already, no map-track left, no such domain, or not 1 to ${MAXIMUM_REFERENCES} references`
+  }
   return new SystemCallError('grant map', errno, detail, { cause })
 }
 

@@ -56,7 +56,10 @@ export type XenOperation =
   | 'interrupt level'
   | `ioreq ${string}`
 
-/** `ERR_XMC_SYSTEM_CALL`: Xen, or the kernel's driver for it, refused a call. */
+/**
+ * `ERR_XMC_SYSTEM_CALL`: Xen, or the kernel's driver for it, refused a call. A map or copy that was refused, which a
+ * guest can cause as often as it likes, has no stack frames.
+ */
 export class XenCallError extends SystemCallError {
   /** What was tried. */
   readonly operation: XenOperation
@@ -72,8 +75,9 @@ export class XenCallError extends SystemCallError {
   constructor(call: XenCall, errno: number, options?: ErrorOptions) {
     const { operation, domain, firstPage, pageCount, detail } = call
     const likelyReasons = reasonsFor(operation, nameOfErrno(errno))
-    const likely = likelyReasons.length === 0 ? '' : `; likely ${likelyReasons.join(', or ')}`
-    super(operation, errno, `${detail}${likely}`, options)
+    const text = (): string =>
+      likelyReasons.length === 0 ? detail : `${detail}; likely ${likelyReasons.join(', or ')}`
+    super(operation, errno, CAUSED_BY_GUESTS.has(operation) ? text : text(), options)
     this.operation = operation
     this.domain = domain
     this.firstPage = firstPage
@@ -81,3 +85,10 @@ export class XenCallError extends SystemCallError {
     this.likelyReasons = likelyReasons
   }
 }
+
+/** What fails when a guest names memory that is not there, which it can do as often as it likes. */
+const CAUSED_BY_GUESTS: ReadonlySet<XenOperation> = new Set([
+  'foreign map',
+  'grant map',
+  'grant copy',
+] as const)
