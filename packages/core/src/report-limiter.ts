@@ -8,6 +8,11 @@ export interface ReportLimiterOptions {
   readonly interval?: number | undefined
   /** Kinds that are told apart at a time, 1 or more; by default 64. Any further ones count as one kind. */
   readonly kinds?: number | undefined
+  /**
+   * Whether reports are told in a microtask, after whatever the reporter is doing, so that the listener may call
+   * it; by default false.
+   */
+  readonly deferred?: boolean | undefined
 }
 
 /** Counts since a limiter was made. */
@@ -46,6 +51,7 @@ export class ReportLimiter<Report> {
   readonly #burst: number
   readonly #interval: number
   readonly #maximumKinds: number
+  readonly #deferred: boolean
   readonly #kinds = new Map<string, KindState<Report>>()
   #timer: NodeJS.Timeout | undefined
   #reports = 0
@@ -65,6 +71,7 @@ export class ReportLimiter<Report> {
     this.#burst = positive('burst', options.burst ?? DEFAULT_REPORT_BURST)
     this.#interval = positive('interval', options.interval ?? DEFAULT_REPORT_INTERVAL)
     this.#maximumKinds = positive('kinds', options.kinds ?? DEFAULT_REPORT_KINDS)
+    this.#deferred = options.deferred ?? false
   }
 
   /** A snapshot of the counts. */
@@ -126,6 +133,11 @@ export class ReportLimiter<Report> {
   }
 
   #say(report: Report, repeated: number): void {
+    if (this.#deferred) queueMicrotask(() => this.#call(report, repeated))
+    else this.#call(report, repeated)
+  }
+
+  #call(report: Report, repeated: number): void {
     try {
       this.#tell(report, repeated)
     } catch (error) {

@@ -107,6 +107,19 @@ test('no timer is left when nothing comes any more', () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
+test('deferred reports are told after what the reporter is doing, in order', async () => {
+  const limiter = new ReportLimiter(tell, { burst: 1, deferred: true })
+  limiter.report('disk', 'first')
+  limiter.report('disk', 'second')
+  limiter.flush()
+  expect(told).toEqual([])
+  await Promise.resolve()
+  expect(told).toEqual([
+    ['first', 0],
+    ['second', 1],
+  ])
+})
+
 test('a listener that throws is warned of once, and does not reach who reports', () => {
   const emit = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
   const limiter = new ReportLimiter<string>(
