@@ -80,7 +80,8 @@ export class GuestMemoryDouble implements GuestMemory {
     const source = this.bytes.subarray(start, start + usable)
     const guarded = !write && page - this.firstPage >= this.guardedFrom
     const bytes = guarded ? source.slice() : source
-    const before = guarded ? source.slice() : undefined
+    // Of the copy: a request that is in flight may store into the source between two looks at it.
+    const before = guarded ? bytes.slice() : undefined
     return {
       bytes,
       release: (accessed) => {
