@@ -92,7 +92,7 @@ describe('disks that cannot be served', () => {
     expect(await refusal(['selftest', '--disk', '/dev/null', '--read-only'])).toEqual({
       exitCode: 1,
       code: 'ERR_XMC_DISK',
-      message: '/dev/null: only a regular file can be a disk',
+      message: '/dev/null: only a regular file or a block device can be a disk',
     })
   })
 

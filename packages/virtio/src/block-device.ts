@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@xmc/core/errors'
+import { ReportLimiter, type ReportLimiterOptions } from '@xmc/core/report-limiter'
 import {
   VIRTIO_BLK_HEADER_SECTOR,
   VIRTIO_BLK_HEADER_SIZE,
@@ -34,6 +35,7 @@ import {
 import { blockConfiguration, writeCapacity } from './internal/block-configuration.ts'
 import { type BlockSegment, parseSegments } from './internal/block-segments.ts'
 import { codeOf, messageOf } from './internal/error-parts.ts'
+import { ServedDisk } from './internal/served-disk.ts'
 import { VIRTIO_ID_BLOCK } from './registers.ts'
 
 /** How a block device is made. */
@@ -56,8 +58,14 @@ export interface BlockDeviceOptions {
   readonly minimumIoSize?: number | undefined
   /** Best request in blocks; by default 0, for no hint. */
   readonly optimalIoSize?: number | undefined
-  /** Called, after it was answered, with each request that did not succeed. */
-  readonly onError?: ((error: BlockRequestError) => void) | undefined
+  /**
+   * Called, after it was answered, with a request that did not succeed: with each of the first of a reason, and
+   * `repeated` 0; and then with the last of several, and how many there were, since a guest can make as
+   * many as it likes.
+   */
+  readonly onError?: ((error: BlockRequestError, repeated: number) => void) | undefined
+  /** How many calls of `onError` there may be: by default 5 for a reason, and then one in 10 s. */
+  readonly reports?: ReportLimiterOptions | undefined
 }
 
 /** Counts since a block device was made. */
@@ -94,7 +102,9 @@ export class BlockDevice implements VirtioDevice {
   /** What it stores its sectors in. */
   readonly disk: Disk
 
-  private readonly onError: ((error: BlockRequestError) => void) | undefined
+  private readonly served: ServedDisk
+  private readonly reports: ReportLimiter<BlockRequestError> | undefined
+  private readonly blockSize: number
   private readonly identity: Uint8Array
   private readonly header = new Uint8Array(VIRTIO_BLK_HEADER_SIZE)
   private readonly headerView = new DataView(this.header.buffer)
@@ -126,7 +136,12 @@ export class BlockDevice implements VirtioDevice {
     }
     const segments = queueSize - 2
     this.disk = disk
-    this.onError = options.onError
+    this.served = new ServedDisk(disk)
+    this.blockSize = blockSize
+    const { onError } = options
+    if (onError !== undefined) {
+      this.reports = new ReportLimiter(onError, { ...options.reports, deferred: true })
+    }
     this.identity = identityBytes(disk.identity)
     this.features = featuresOf(disk)
     const requestBytes = segments * segmentBytes + 2 * 512
@@ -148,9 +163,15 @@ export class BlockDevice implements VirtioDevice {
     return { ...this.counts }
   }
 
-  /** Tells the guest that the disk's `size` changed. */
+  /**
+   * Looks what size the disk has now, and tells the guest. Requests behind the new end fail with `range`, and those
+   * that are under way there with whatever the disk says.
+   *
+   * @throws DiskError `ERR_XMC_DISK` when the disk cannot be looked at; the guest is told nothing then
+   */
   resized(): void {
-    writeCapacity(this.configuration, this.disk)
+    this.disk.refresh?.()
+    writeCapacity(this.configuration, this.disk, this.blockSize)
     this.host?.configurationChanged()
   }
 
@@ -216,8 +237,8 @@ export class BlockDevice implements VirtioDevice {
         return this.answered(
           chain,
           dataLength,
-          this.eachSegment(segments, async ({ position, length }) =>
-            this.disk.discard?.(position, length),
+          this.eachSegment(segments, ({ position, length }) =>
+            this.served.discard(position, length),
           ),
         )
       }
@@ -227,8 +248,8 @@ export class BlockDevice implements VirtioDevice {
         return this.answered(
           chain,
           dataLength,
-          this.eachSegment(segments, async ({ position, length, mayUnmap }) =>
-            this.disk.writeZeroes?.(position, length, mayUnmap),
+          this.eachSegment(segments, ({ position, length, mayUnmap }) =>
+            this.served.writeZeroes(position, length, mayUnmap),
           ),
         )
       }
@@ -265,13 +286,13 @@ export class BlockDevice implements VirtioDevice {
     if (this.disk.readOnly) throw new BlockRequestError('read-only', 'the disk is read-only')
     const position = this.position(sector, length)
     await this.disk.write(chain.readable(VIRTIO_BLK_HEADER_SIZE, length), position)
-    if (this.writeThrough) await this.disk.flush()
+    if (this.writeThrough) await this.served.flush()
     this.counts.writes += 1
     this.counts.bytesWritten += length
   }
 
   private async flush(): Promise<void> {
-    await this.disk.flush()
+    await this.served.flush()
     this.counts.flushes += 1
   }
 
@@ -284,7 +305,7 @@ export class BlockDevice implements VirtioDevice {
       // One request is one operation on the disk
       if (segment.length > 0) await act(segment)
     }
-    if (this.writeThrough) await this.disk.flush()
+    if (this.writeThrough) await this.served.flush()
   }
 
   private position(sector: number, length: number): number {
@@ -306,8 +327,7 @@ export class BlockDevice implements VirtioDevice {
   private fail(chain: DescriptorChain, dataLength: number, cause: unknown): number {
     const error = cause instanceof BlockRequestError ? cause : wrapped(cause)
     this.counts.failed += 1
-    const { onError } = this
-    if (onError !== undefined) queueMicrotask(() => onError(error))
+    this.reports?.report(error.reason, error)
     return answer(chain, dataLength, 0, error.status)
   }
 }

@@ -1,20 +1,32 @@
 import fs from 'node:fs'
-import { basename } from 'node:path'
-import { VIRTIO_BLK_ID_SIZE, VIRTIO_BLK_SECTOR_SIZE } from './block-protocol.ts'
-import { type Disk, DiskError, type DiskReason } from './disk.ts'
-import { codeOf, messageOf } from './internal/error-parts.ts'
-import { type FileCalls, fileCalls, type Transferred } from './internal/file-calls.ts'
+import { InvalidArgumentError } from '@xmc/core/errors'
+import { VIRTIO_BLK_SECTOR_SIZE } from './block-protocol.ts'
+import { type Disk, DiskError } from './disk.ts'
+import { type CallLane, type CallPool, processCallPool } from './internal/call-pool.ts'
+import {
+  diskError,
+  isUnsupported,
+  lostWrites,
+  tellsOfEarlierWrites,
+} from './internal/disk-errors.ts'
+import { type DiskFile, openDiskFile } from './internal/disk-file.ts'
+import { type FileCalls, fileCalls } from './internal/file-calls.ts'
+import { buffersBehind, FileTransfers } from './internal/file-transfers.ts'
 import { QUICK_BYTES, QuickReads } from './internal/quick-reads.ts'
+import { type Flushed, SyncQueue } from './internal/sync-queue.ts'
+import { writeZeros } from './internal/zeros.ts'
 
 /** How a file is opened as a disk. */
 export interface FileDiskOptions {
   /** Whether it is opened for reading alone; by default false. */
   readonly readOnly?: boolean | undefined
-  /** See `Disk.identity`; by default the name of the file. */
+  /** See `Disk.identity`; by default empty, since the name of a file is the host's business. */
   readonly identity?: string | undefined
   /**
-   * Gives the space of a range back, so that it reads as zeros, as `fallocate` with PUNCH_HOLE does.
-   * Node has no such call: with this the disk offers `discard`, and zeros cost no space.
+   * Gives the space of a range back, so that it reads as zeros, as `fallocate` with PUNCH_HOLE does
+   * (`deallocateRange` of `@xmc/hostmem`); Node has no such call. With this the disk offers `discard`, and
+   * zeros cost no space. Where the file cannot do it (`EOPNOTSUPP` and its like as `code` or `errnoName`), it is
+   * not called again: zeros are written, and a discard does nothing.
    */
   readonly deallocate?:
     | ((descriptor: number, position: number, length: number) => void | Promise<void>)
@@ -25,30 +37,56 @@ export interface FileDiskOptions {
    * is better off without: a read that hangs holds up the process.
    */
   readonly quickReads?: boolean | undefined
+  /**
+   * Most system calls on the thread pool at a time, 1 to 1024; by default as many as the pool has threads but one.
+   * Below that limit, the open disks of a process leave one thread of the pool to everything else, and each
+   * disk without a call under way can make one, up to as many disks as there are threads left.
+   */
+  readonly callsInFlight?: number | undefined
   /** @internal */
   readonly calls?: FileCalls | undefined
+  /** @internal */
+  readonly pool?: CallPool | undefined
+}
+
+/** Counts since a file was opened as a disk. */
+export interface FileDiskStatistics {
+  /** Most system calls on the thread pool at a time. */
+  readonly callsInFlight: number
+  /** System calls that are on the thread pool now. */
+  readonly running: number
+  /** Most that were there at a time. */
+  readonly mostRunning: number
+  /** System calls that wait for a thread now. */
+  readonly waiting: number
+  /** System calls that had to wait for a thread. */
+  readonly waited: number
+  /** Ranges whose space was given back. */
+  readonly deallocations: number
+  /** Ranges whose space should have been given back: zeros were written, or a discard did nothing. */
+  readonly keptRanges: number
 }
 
 /**
- * A regular file as a disk. Every request is a system call or more on the thread pool, straight
- * between the file and the buffers; short reads and writes are completed.
+ * A regular file or a block device as a disk. Every request is a system call or more on the thread pool,
+ * straight between the file and the buffers; short reads and writes are completed.
  *
- * A file that is shorter than when it was opened has lost data. Reads and flushes find that out, and
- * from then on every request fails with reason `truncated`, since a write would fill the gap with
+ * After a flush that failed, or a write that failed as one does whose medium has lost data (`EIO`), every later flush
+ * fails with reason `lost-writes`: the kernel tells of lost pages once and then forgets them, so that a
+ * flush that succeeds would promise what is gone. Open the disk again to go on.
+ *
+ * A file that is shorter than it was has lost data, unless `refresh` was called. Reads and flushes find that
+ * out, and from then on every request fails with reason `truncated`, since a write would fill the gap with
  * zeros. (A write alone does not look, so it may grow the file again before anybody has noticed.)
  *
  * # Limits
  *
  * The file is not locked: whoever opens it twice for writing has to know why. Zeros are written as
- * bytes, and there is no `discard`, without `deallocate`. Block devices are not supported: Node does
- * not tell their size.
+ * bytes, and there is no `discard`, without `deallocate`.
  */
 export class FileDisk implements Disk {
   /** Path that it was opened with. */
   readonly path: string
-  /** Bytes of the file; `size` is this, rounded up to 512 on a read-only disk. */
-  readonly fileSize: number
-  readonly size: number
   readonly readOnly: boolean
   readonly identity: string
   readonly discard?: (position: number, length: number) => Promise<void>
@@ -56,11 +94,22 @@ export class FileDisk implements Disk {
   private readonly descriptor: number
   private readonly deallocate: FileDiskOptions['deallocate']
   private readonly calls: FileCalls
+  private readonly lane: CallLane
+  private readonly transfers: FileTransfers
+  private readonly syncs: SyncQueue
   private readonly quick: QuickReads | undefined
-  private failed: DiskError | undefined
+  private bytes: number
+  /** What was done when it had these bytes. */
+  private examined: 'opened' | 'looked at' = 'opened'
+  /** Why no request succeeds any more. */
+  private truncation: DiskError | undefined
+  /** Why no flush succeeds any more. */
+  private lost: DiskError | undefined
+  private deallocates = true
   private closed = false
   private pending = 0
   private whenIdle: (() => void) | undefined
+  private readonly counts = { deallocations: 0, keptRanges: 0 }
 
   /**
    * Opens a file.
@@ -69,44 +118,66 @@ export class FileDisk implements Disk {
    *
    * @throws DiskError `ERR_XMC_DISK`, reason `missing`, `permission`, `directory`, `not-a-file`,
    * `empty`, `unaligned-size`, `read-only` (the file system is), or `io`
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`
    */
   static async open(path: string, options: FileDiskOptions = {}): Promise<FileDisk> {
-    const readOnly = options.readOnly ?? false
-    try {
-      // Looked at before it is opened: opening a FIFO would wait for its other end.
-      checkKind(path, await fs.promises.stat(path))
-      const descriptor = fs.openSync(path, readOnly ? 'r' : 'r+')
-      try {
-        const { size } = fs.fstatSync(descriptor)
-        checkSize(path, size, readOnly)
-        return new FileDisk(path, descriptor, size, options)
-      } catch (error) {
-        fs.closeSync(descriptor)
-        throw error
+    const { readOnly = false, calls = fileCalls, callsInFlight = 1 } = options
+    if (!Number.isInteger(callsInFlight) || callsInFlight < 1 || callsInFlight > 1024) {
+      throw new InvalidArgumentError('callsInFlight', 'an integer from 1 to 1024', callsInFlight)
+    }
+    return new FileDisk(path, await openDiskFile(path, readOnly, calls), options)
+  }
+
+  private constructor(path: string, file: DiskFile, options: FileDiskOptions) {
+    this.path = path
+    this.descriptor = file.descriptor
+    this.bytes = file.size
+    this.readOnly = options.readOnly ?? false
+    this.identity = options.identity ?? ''
+    this.deallocate = options.deallocate
+    this.calls = options.calls ?? fileCalls
+    this.lane = (options.pool ?? processCallPool()).open(options.callsInFlight)
+    this.transfers = new FileTransfers(this.descriptor, this.calls, this.lane)
+    this.syncs = new SyncQueue((done) => this.sync(done))
+    this.quick = options.quickReads === false ? undefined : new QuickReads()
+    if (this.deallocate !== undefined) {
+      this.discard = async (position, length) => {
+        await this.release(position, length)
       }
-    } catch (error) {
-      throw error instanceof DiskError ? error : diskError(path, 'opened', error)
     }
   }
 
-  private constructor(
-    path: string,
-    descriptor: number,
-    fileSize: number,
-    options: FileDiskOptions,
-  ) {
-    this.path = path
-    this.descriptor = descriptor
-    this.fileSize = fileSize
-    this.size = Math.ceil(fileSize / VIRTIO_BLK_SECTOR_SIZE) * VIRTIO_BLK_SECTOR_SIZE
-    this.readOnly = options.readOnly ?? false
-    this.identity = options.identity ?? identityOf(path)
-    this.deallocate = options.deallocate
-    this.calls = options.calls ?? fileCalls
-    this.quick = options.quickReads === false ? undefined : new QuickReads()
-    if (this.deallocate !== undefined) {
-      this.discard = (position, length) => this.release(position, length)
+  /** Bytes of the file; `size` is this, rounded up to 512 on a read-only disk. */
+  get fileSize(): number {
+    return this.bytes
+  }
+
+  get size(): number {
+    const sectors = this.bytes / VIRTIO_BLK_SECTOR_SIZE
+    return (this.readOnly ? Math.ceil(sectors) : Math.floor(sectors)) * VIRTIO_BLK_SECTOR_SIZE
+  }
+
+  /** A snapshot of the counts. */
+  get statistics(): FileDiskStatistics {
+    const { limit, running, mostRunning, waiting, waited } = this.lane
+    return { callsInFlight: limit, running, mostRunning, waiting, waited, ...this.counts }
+  }
+
+  /**
+   * Takes the size that the file has now, longer or shorter, as that of the disk; on a disk that is written,
+   * rounded down to 512. A disk that failed for being truncated goes on with it.
+   *
+   * @throws DiskError `ERR_XMC_DISK`, reason `closed` or `io`; the size stays as it was
+   */
+  refresh(): void {
+    if (this.closed) throw this.closedError()
+    try {
+      this.bytes = this.calls.sizeNow(this.descriptor)
+      this.examined = 'looked at'
+    } catch (error) {
+      throw diskError(this.path, 'examined', error)
     }
+    this.truncation = undefined
   }
 
   /** @throws DiskError `ERR_XMC_DISK`, reason `truncated`, `range`, `closed` or `io` */
@@ -119,30 +190,31 @@ export class FileDisk implements Disk {
     return this.transfer(buffers, position, true)
   }
 
-  /** By fdatasync. @throws DiskError `ERR_XMC_DISK`, reason `full`, `truncated`, `closed` or `io` */
+  /**
+   * By fdatasync, one at a time.
+   *
+   * @throws DiskError `ERR_XMC_DISK`, reason `full`, `truncated`, `closed` or `io`; and `lost-writes` after that
+   */
   flush(): Promise<void> {
-    const refusal = this.refusal(0, 0, false)
+    const refusal = this.refusal(0, 0, false) ?? this.lost
     if (refusal !== undefined) return Promise.reject(refusal)
     if (this.readOnly) return Promise.resolve()
-    return this.pended((settle) => {
-      this.calls.sync(this.descriptor, (error) => {
-        if (error !== null) settle(diskError(this.path, 'flushed', error))
-        else this.checkLength(settle)
-      })
-    })
+    return this.pended((settle) => this.syncs.flush(settle))
   }
 
   /** @throws DiskError `ERR_XMC_DISK`, as `write` */
   async writeZeroes(position: number, length: number, mayUnmap: boolean): Promise<void> {
+    const refusal = this.refusal(position, length, true)
+    if (refusal !== undefined) throw refusal
     if (mayUnmap && this.deallocate !== undefined) {
-      await this.release(position, length)
-      return
+      try {
+        if (await this.release(position, length)) return
+      } catch {
+        // Zeros can be written whatever kept the space from being given back; if not, that says why.
+        this.counts.keptRanges += 1
+      }
     }
-    for (let done = 0; done < length; done += ZEROS_AT_ONCE) {
-      const count = Math.min(length - done, ZEROS_AT_ONCE)
-      // One request, one system call at a time
-      await this.write(zeros(count), position + done)
-    }
+    await writeZeros((zeros, at) => this.write(zeros, at), position, length)
   }
 
   /** Closes the file, after the requests that are under way; further ones fail with reason `closed`. */
@@ -154,6 +226,7 @@ export class FileDisk implements Disk {
         this.whenIdle = resolve
       })
     }
+    this.lane.close()
     try {
       fs.closeSync(this.descriptor)
     } catch (error) {
@@ -161,17 +234,37 @@ export class FileDisk implements Disk {
     }
   }
 
-  private async release(position: number, length: number): Promise<void> {
+  /** Returns whether the space of a range was given back, so that it reads as zeros. */
+  private async release(position: number, length: number): Promise<boolean> {
     const refusal = this.refusal(position, length, true)
     if (refusal !== undefined) throw refusal
-    this.pending += 1
+    if (!this.deallocates) {
+      this.counts.keptRanges += 1
+      return false
+    }
+    try {
+      await this.pended((settle) => {
+        this.lane.run(() => void this.callDeallocate(position, length, settle))
+      })
+      this.counts.deallocations += 1
+      return true
+    } catch (error) {
+      if (!(error instanceof DiskError) || !isUnsupported(error.cause)) throw error
+      this.deallocates = false
+      this.counts.keptRanges += 1
+      return false
+    }
+  }
+
+  private async callDeallocate(position: number, length: number, settle: Settle): Promise<void> {
+    let failure: DiskError | undefined
     try {
       await this.deallocate?.(this.descriptor, position, length)
     } catch (error) {
-      throw diskError(this.path, 'deallocated', error)
-    } finally {
-      this.ended()
+      failure = diskError(this.path, 'deallocated', error)
     }
+    this.lane.ended()
+    settle(failure)
   }
 
   private transfer(
@@ -187,34 +280,27 @@ export class FileDisk implements Disk {
     const quick = write || left > QUICK_BYTES ? undefined : this.quick
     const turn = quick?.nextTurn()
     if (turn !== undefined) return turn.then(() => this.transfer(buffers, position, write))
-    let rest = buffers
-    let at = position
+    let count = 0
     try {
-      const count = quick?.attempt(() => this.calls.readNow(this.descriptor, buffers, position))
-      if (count === left) return Promise.resolve()
-      if (count !== undefined && count > 0) {
-        rest = behind(buffers, count)
-        at += count
-        left -= count
-      }
+      count = quick?.attempt(() => this.transfers.readNow(buffers, position)) ?? 0
     } catch (error) {
       return Promise.reject(diskError(this.path, 'read', error))
     }
-    const call = write ? this.calls.write : this.calls.read
+    if (count === left) return Promise.resolve()
+    const rest = count === 0 ? buffers : buffersBehind(buffers, count)
     return this.pended((settle) => {
-      const done: Transferred = (error, count) => {
-        if (error !== null) settle(diskError(this.path, write ? 'written' : 'read', error))
-        else if (count === left) settle()
-        else if (count === 0) settle(this.atEnd(rest, at, write))
-        else {
-          rest = behind(rest, count)
-          at += count
-          left -= count
-          call(this.descriptor, rest, at, done)
-        }
-      }
-      call(this.descriptor, rest, at, done)
+      this.transfers.start(write, rest, position + count, left - count, (error, end, at) => {
+        if (error !== undefined) settle(this.failed(write, error))
+        else if (end === undefined || at === undefined) settle()
+        else settle(this.atEnd(end, at, write))
+      })
     })
+  }
+
+  private failed(write: boolean, cause: unknown): DiskError {
+    const error = diskError(this.path, write ? 'written' : 'read', cause)
+    if (write && tellsOfEarlierWrites(error)) this.lost ??= lostWrites(this.path, error)
+    return error
   }
 
   /** The file gave or took nothing at `position`: padding, or an error. */
@@ -224,36 +310,69 @@ export class FileDisk implements Disk {
     write: boolean,
   ): DiskError | undefined {
     if (write) return diskError(this.path, 'written', new Error('the system took no byte'))
-    if (position < this.fileSize) return this.truncated(position)
+    if (position < this.bytes) return this.truncated(position)
+    const length = buffers.reduce((sum, buffer) => sum + buffer.length, 0)
+    // It was made shorter since the request came.
+    if (position + length > this.size) return this.rangeError(position, length)
     for (const buffer of buffers) buffer.fill(0)
     return undefined
   }
 
-  private checkLength(settle: (error?: DiskError) => void): void {
-    this.calls.size(this.descriptor, (error, size) => {
-      if (error !== null) settle(diskError(this.path, 'examined', error))
-      else if (size < this.fileSize) settle(this.truncated(size))
-      else settle()
+  private sync(done: Flushed): void {
+    this.lane.run(() => {
+      const ended: Flushed = (error) => {
+        this.lane.ended()
+        done(error)
+      }
+      // What has failed before may be told to nobody any more.
+      if (this.lost !== undefined) ended(this.lost)
+      else this.calls.sync(this.descriptor, (error) => this.synced(error, ended))
+    })
+  }
+
+  private synced(error: unknown, done: Flushed): void {
+    if (error !== null) {
+      const failure = diskError(this.path, 'flushed', error)
+      this.lost ??= lostWrites(this.path, failure)
+      done(failure)
+      return
+    }
+    if (this.lost !== undefined) {
+      done(this.lost)
+      return
+    }
+    this.calls.size(this.descriptor, (failed, size) => {
+      if (failed !== null) done(diskError(this.path, 'examined', failed))
+      else if (size < this.bytes) done(this.truncated(size))
+      else done()
     })
   }
 
   private truncated(size: number): DiskError {
-    this.failed ??= new DiskError(
+    this.truncation ??= new DiskError(
       this.path,
       'truncated',
-      `the file ends at or before ${size} and had ${this.fileSize} bytes when it was opened: ` +
-        'put its data back and open it again',
+      `the file ends at or before ${size} and had ${this.bytes} bytes when it was ${this.examined}: put its data ` +
+        'back and open it again, or let the disk take its new size',
     )
-    return this.failed
+    return this.truncation
   }
 
   private refusal(position: number, length: number, write: boolean): DiskError | undefined {
-    if (this.closed) return new DiskError(this.path, 'closed', 'the disk is closed: open it again')
-    if (this.failed !== undefined) return this.failed
+    if (this.closed) return this.closedError()
+    if (this.truncation !== undefined) return this.truncation
     if (write && this.readOnly) {
       return new DiskError(this.path, 'read-only', 'the disk was opened read-only')
     }
     if (position >= 0 && position + length <= this.size) return undefined
+    return this.rangeError(position, length)
+  }
+
+  private closedError(): DiskError {
+    return new DiskError(this.path, 'closed', 'the disk is closed: open it again')
+  }
+
+  private rangeError(position: number, length: number): DiskError {
     return new DiskError(
       this.path,
       'range',
@@ -261,7 +380,7 @@ export class FileDisk implements Disk {
     )
   }
 
-  private pended(start: (settle: (error?: DiskError) => void) => void): Promise<void> {
+  private pended(start: (settle: Settle) => void): Promise<void> {
     return new Promise((resolve, reject) => {
       this.pending += 1
       start((error) => {
@@ -278,77 +397,4 @@ export class FileDisk implements Disk {
   }
 }
 
-const ZEROS = new Uint8Array(64 * 1024)
-const ZEROS_AT_ONCE = 16 * ZEROS.length
-
-function zeros(length: number): Uint8Array[] {
-  const whole = Math.floor(length / ZEROS.length)
-  const buffers = Array.from({ length: whole }, () => ZEROS)
-  if (length % ZEROS.length > 0) buffers.push(ZEROS.subarray(0, length % ZEROS.length))
-  return buffers
-}
-
-/** What is left of `buffers` behind their first `count` bytes. */
-function behind(buffers: readonly Uint8Array[], count: number): readonly Uint8Array[] {
-  let skip = count
-  let index = 0
-  for (const buffer of buffers) {
-    if (skip < buffer.length) break
-    skip -= buffer.length
-    index += 1
-  }
-  const rest = buffers.slice(index)
-  const [first] = rest
-  if (first !== undefined && skip > 0) rest[0] = first.subarray(skip)
-  return rest
-}
-
-function checkKind(path: string, stats: fs.Stats): void {
-  if (stats.isFile()) return
-  if (stats.isDirectory()) {
-    throw new DiskError(path, 'directory', 'a directory cannot be a disk: give a file')
-  }
-  throw new DiskError(path, 'not-a-file', 'only a regular file can be a disk')
-}
-
-function checkSize(path: string, size: number, readOnly: boolean): void {
-  if (size === 0)
-    throw new DiskError(path, 'empty', 'the file is empty: a disk has at least a byte')
-  if (readOnly || size % VIRTIO_BLK_SECTOR_SIZE === 0) return
-  throw new DiskError(
-    path,
-    'unaligned-size',
-    `the file has ${size} bytes, ${size % VIRTIO_BLK_SECTOR_SIZE} over a multiple of ` +
-      `${VIRTIO_BLK_SECTOR_SIZE}: open it read-only, or change its size`,
-  )
-}
-
-/** A name as a serial number: printable ASCII, cut to its length. */
-function identityOf(path: string): string {
-  return basename(path)
-    .replaceAll(/[^\x20-\x7e]/g, '_')
-    .slice(0, VIRTIO_BLK_ID_SIZE)
-}
-
-function diskError(path: string, operation: string, cause: unknown): DiskError {
-  const errno = codeOf(cause)
-  const errnoName = typeof errno === 'string' ? errno : undefined
-  const [reason, advice] = REASONS.get(errnoName ?? '') ?? ['io', 'see the cause']
-  return new DiskError(
-    path,
-    reason,
-    `the file cannot be ${operation} (${messageOf(cause)}): ${advice}`,
-    { cause, errnoName },
-  )
-}
-
-const REASONS: ReadonlyMap<string, readonly [DiskReason, string]> = new Map([
-  ['ENOENT', ['missing', 'give the path of a file that exists']],
-  ['ENOTDIR', ['missing', 'give the path of a file that exists']],
-  ['EISDIR', ['directory', 'give a file']],
-  ['EACCES', ['permission', 'open it read-only, or as a user who may']],
-  ['EPERM', ['permission', 'open it read-only, or as a user who may']],
-  ['EROFS', ['read-only', 'open it read-only, or make the file system writable']],
-  ['ENOSPC', ['full', 'make space on the file system']],
-  ['EDQUOT', ['full', 'raise the quota']],
-])
+type Settle = (error?: DiskError) => void

@@ -12,9 +12,10 @@ export interface MemoryDiskOptions {
 
 /** A disk in the memory of the process, for tests and scratch space. */
 export class MemoryDisk implements Disk {
-  /** Its bytes, as they are. */
-  readonly bytes: Uint8Array
-  readonly size: number
+  /** Its bytes, as they are; others after a `resize`. */
+  bytes: Uint8Array
+  /** Bytes; set by `resize`. */
+  size: number
   readonly readOnly: boolean
   readonly identity: string
   /** Flushes so far. */
@@ -25,14 +26,24 @@ export class MemoryDisk implements Disk {
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` unless the size is a multiple of 512, over 0
    */
   constructor(content: Uint8Array | number, options: MemoryDiskOptions = {}) {
-    const size = typeof content === 'number' ? content : content.length
-    if (!Number.isInteger(size) || size <= 0 || size % VIRTIO_BLK_SECTOR_SIZE !== 0) {
-      throw new InvalidArgumentError('content', 'a multiple of 512 bytes, over 0', size)
-    }
+    checkSize('content', typeof content === 'number' ? content : content.length)
     this.bytes = typeof content === 'number' ? new Uint8Array(content) : content
-    this.size = size
+    this.size = this.bytes.length
     this.readOnly = options.readOnly ?? false
     this.identity = options.identity ?? 'memory'
+  }
+
+  /**
+   * Gives the disk another size; what is added reads as zeros. Tell its block device by `resized`.
+   *
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` unless the size is a multiple of 512, over 0
+   */
+  resize(size: number): void {
+    checkSize('size', size)
+    const bytes = new Uint8Array(size)
+    bytes.set(this.bytes.subarray(0, size))
+    this.bytes = bytes
+    this.size = size
   }
 
   async read(buffers: readonly Uint8Array[], position: number): Promise<void> {
@@ -76,6 +87,11 @@ export class MemoryDisk implements Disk {
     if (!this.readOnly) return this.checked(position, length)
     throw new DiskError(this.identity, 'read-only', 'the disk is read-only')
   }
+}
+
+function checkSize(field: string, size: number): void {
+  if (Number.isInteger(size) && size > 0 && size % VIRTIO_BLK_SECTOR_SIZE === 0) return
+  throw new InvalidArgumentError(field, 'a multiple of 512 bytes, over 0', size)
 }
 
 function lengthOf(buffers: readonly Uint8Array[]): number {

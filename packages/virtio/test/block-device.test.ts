@@ -216,6 +216,81 @@ function emptyDisk(): {
   }
 }
 
+/** The capacity in sectors, as the guest reads it. */
+function capacity(machine: BlockMachine): number {
+  return machine.read(0x100) + machine.read(0x104) * 2 ** 32
+}
+
+describe('a disk whose size changes', () => {
+  test('5.2.5 the guest is told of more sectors, and uses them', async () => {
+    const disk = numbered(8)
+    const machine = new BlockMachine(disk)
+    const sector = { at: BODY, length: 512, write: true }
+    expect(await machine.request(IN, 8, [sector])).toBe(1)
+    const generation = machine.read(0x0fc)
+    disk.resize(16 * 512)
+    machine.write(0x064, 3)
+    machine.block.resized()
+    expect(machine.read(0x060) & 2).toBe(2)
+    expect(machine.read(0x0fc)).not.toBe(generation)
+    expect(capacity(machine)).toBe(16)
+    expect(await machine.request(IN, 15, [sector])).toBe(0)
+    expect(await machine.request(IN, 16, [sector])).toBe(1)
+  })
+
+  test('5.2.5 of fewer, and those behind the new end fail, of every kind of request', async () => {
+    const disk = numbered(16)
+    const machine = new BlockMachine(disk, { features: ALL })
+    disk.resize(8 * 512)
+    machine.block.resized()
+    expect(capacity(machine)).toBe(8)
+    const statuses = [
+      await machine.request(IN, 8, [{ at: BODY, length: 512, write: true }]),
+      await machine.request(OUT, 7, [{ at: BODY, length: 1024 }]),
+      await machine.request(DISCARD, 0, [machine.segments([8n, 1, 0])]),
+      await machine.request(WRITE_ZEROES, 0, [machine.segments([7n, 2, 0])]),
+    ]
+    expect(statuses).toEqual([1, 1, 1, 1])
+    expect(machine.reasons).toEqual(['range', 'range', 'range', 'range'])
+    expect(await machine.request(IN, 7, [{ at: BODY, length: 512, write: true }])).toBe(0)
+  })
+
+  test('a file is looked at: longer, shorter, and longer again', async () => {
+    const folder = fs.mkdtempSync(join(tmpdir(), 'xmc-virtio-'))
+    const path = join(folder, 'disk.img')
+    fs.writeFileSync(path, new Uint8Array(4096).fill(5))
+    const disk = await FileDisk.open(path)
+    const machine = new BlockMachine(disk)
+    const sector = { at: BODY, length: 512, write: true }
+    const seen: number[][] = []
+    for (const sectors of [20, 4, 8]) {
+      fs.truncateSync(path, sectors * 512)
+      machine.block.resized()
+      seen.push([
+        capacity(machine),
+        await machine.request(IN, sectors - 1, [sector]),
+        await machine.request(IN, sectors, [sector]),
+      ])
+    }
+    expect(seen).toEqual([
+      [20, 0, 1],
+      [4, 0, 1],
+      [8, 0, 1],
+    ])
+    await disk.close()
+    expect(() => machine.block.resized()).toThrow(expect.objectContaining({ reason: 'closed' }))
+    fs.rmSync(folder, { recursive: true })
+  })
+
+  test('the capacity is whole blocks', () => {
+    const disk = new MemoryDisk(4096)
+    const device = new BlockDevice({ disk, blockSize: 4096 })
+    disk.resize(4096 + 512)
+    device.resized()
+    expect(new DataView(device.configuration.buffer).getBigUint64(0, true)).toBe(8n)
+  })
+})
+
 describe('requests', () => {
   test('5.2.6 a read fills the guest pages, with its length in the used element', async () => {
     const machine = new BlockMachine(numbered(8))
@@ -552,6 +627,110 @@ describe('requests that cannot be done', () => {
     failing = false
     expect(await machine.request(IN, 0, [{ ...data, write: true }])).toBe(0)
     expect(machine.read(0x070)).toBe(15)
+  })
+
+  test.each([
+    ['of a request', [VIRTIO_BLK_F_FLUSH]],
+    ['behind each write', []],
+  ])(
+    'a flush %s that failed: no later one succeeds, whatever the disk says',
+    async (_, features) => {
+      let failures = 1
+      let flushes = 0
+      const disk = {
+        ...emptyDisk(),
+        flush: async () => {
+          flushes += 1
+          if (failures-- > 0) throw Object.assign(new Error('EIO'), { code: 'EIO' })
+        },
+      }
+      const machine = new BlockMachine(disk, { features })
+      const durable = (): Promise<number> =>
+        features.length > 0
+          ? machine.request(FLUSH, 0)
+          : machine.request(OUT, 0, [{ at: BODY, length: 512 }])
+      expect([await durable(), await durable(), await durable()]).toEqual([1, 1, 1])
+      expect(flushes).toBe(1)
+      expect(await machine.request(IN, 0, [{ at: BODY, length: 512, write: true }])).toBe(0)
+      // Nor after a reset: the disk is the same.
+      machine.memory.bytes.fill(0, 0, DATA)
+      machine.start(16, ...features)
+      expect(await durable()).toBe(1)
+      expect(machine.errors.map(({ cause }) => cause)).toEqual([
+        expect.objectContaining({ code: 'EIO' }),
+        ...Array.from({ length: 3 }, () =>
+          expect.objectContaining({ reason: 'lost-writes', errnoName: 'EIO' }),
+        ),
+      ])
+      expect(machine.block.statistics).toMatchObject({ flushes: 0, writes: 0 })
+      // Opened again, that is as another device.
+      expect(await new BlockMachine(disk, { features: ALL.slice(0, 1) }).request(FLUSH, 0)).toBe(0)
+    },
+  )
+
+  test('flushes under way at the same time: all fail where one does', async () => {
+    const ends: ((error?: Error) => void)[] = []
+    const disk = {
+      ...emptyDisk(),
+      flush: () =>
+        new Promise<void>((resolve, reject) => {
+          ends.push((error) => (error === undefined ? resolve() : reject(error)))
+        }),
+    }
+    const machine = new BlockMachine(disk, { features: [VIRTIO_BLK_F_FLUSH] })
+    machine.header(FLUSH, 0n)
+    for (const [index, at] of [STATUS, STATUS + 1].entries()) {
+      const frame = [
+        { at: HEADER, length: 16 },
+        { at, length: 1, write: true },
+      ]
+      machine.send(machine.requests, frame, 2 * index)
+    }
+    ends[1]?.(new Error('EIO'))
+    await turns(1)
+    ends[0]?.()
+    await machine.idle()
+    expect([...machine.memory.bytes.subarray(STATUS, STATUS + 2)]).toEqual([1, 1])
+  })
+
+  test('a disk that has no discard or zeros after all: a hint is ignored, zeros are written', async () => {
+    const disk = numbered(8)
+    const unsupported = new DiskError('disk', 'unsupported', 'not here')
+    disk.discard = () => Promise.reject(unsupported)
+    disk.writeZeroes = () => Promise.reject(Object.assign(new Error('no'), { code: 'EOPNOTSUPP' }))
+    const machine = new BlockMachine(disk, { features: ALL })
+    expect(await machine.request(DISCARD, 0, [machine.segments([1n, 1, 0])])).toBe(0)
+    expect(await machine.request(WRITE_ZEROES, 0, [machine.segments([3n, 2, 1])])).toBe(0)
+    const sectors = Array.from({ length: 8 }, (_, sector) => disk.bytes[sector * 512])
+    expect(sectors).toEqual([1, 2, 3, 0, 0, 6, 7, 8])
+    expect(machine.errors).toEqual([])
+  })
+
+  test('a discard or zeros that the disk fails at otherwise: IOERR', async () => {
+    const disk = numbered(8)
+    disk.discard = () => Promise.reject(new DiskError('disk', 'io', 'the medium is broken'))
+    disk.writeZeroes = () => Promise.reject(new DiskError('disk', 'full', 'no space'))
+    const machine = new BlockMachine(disk, { features: ALL })
+    expect(await machine.request(DISCARD, 0, [machine.segments([1n, 1, 0])])).toBe(1)
+    expect(await machine.request(WRITE_ZEROES, 0, [machine.segments([3n, 2, 1])])).toBe(1)
+    expect(disk.bytes[3 * 512]).toBe(4)
+    expect(machine.reasons).toEqual(['disk', 'disk'])
+  })
+
+  test('onError hears the first five of a reason, and then how many, while all are counted', async () => {
+    const heard: [string, number][] = []
+    const machine = new BlockMachine(numbered(8, true), {
+      device: { onError: ({ reason }, repeated) => heard.push([reason, repeated]) },
+    })
+    for (let index = 0; index < 200; index++) await machine.request(99, 0)
+    for (let index = 0; index < 7; index++) {
+      await machine.request(OUT, 0, [{ at: BODY, length: 512 }])
+    }
+    expect(heard).toEqual([
+      ...Array.from({ length: 5 }, () => ['unsupported', 0]),
+      ...Array.from({ length: 5 }, () => ['read-only', 0]),
+    ])
+    expect(machine.block.statistics).toMatchObject({ requests: 207, failed: 207 })
   })
 
   test('a disk that throws at once, or rejects with nothing: IOERR', async () => {

@@ -1,9 +1,11 @@
+import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { FileDisk, type FileDiskOptions } from '../src/index.ts'
-import { type FileCalls, fileCalls } from '../src/internal/file-calls.ts'
+import { CallPool } from '../src/internal/call-pool.ts'
+import { blockSizePath, type FileCalls, fileCalls } from '../src/internal/file-calls.ts'
 
 let folder = ''
 let opened: FileDisk[] = []
@@ -51,6 +53,35 @@ function failing(errno: string, ...names: (keyof FileCalls)[]): FileCalls {
   return calls
 }
 
+/** A kernel that tells of lost pages once, to the sync that is under way, and then forgets them. */
+class WriteBack {
+  syncs = 0
+  mostAtATime = 0
+  readonly calls: FileCalls
+  #atATime = 0
+  #errno: string | undefined
+
+  constructor() {
+    this.calls = { ...fileCalls, sync: (_, done) => this.#sync(done) }
+  }
+
+  fail(errno: string): void {
+    this.#errno = errno
+  }
+
+  #sync(done: (error: NodeJS.ErrnoException | null) => void): void {
+    this.syncs += 1
+    this.#atATime += 1
+    this.mostAtATime = Math.max(this.mostAtATime, this.#atATime)
+    const errno = this.#errno
+    this.#errno = undefined
+    setImmediate(() => {
+      this.#atATime -= 1
+      done(errno === undefined ? null : Object.assign(new Error(errno), { code: errno }))
+    })
+  }
+}
+
 /** System calls that transfer up to `limit` bytes of the first buffer. */
 function short(limit: number, counts: { calls: number }): FileCalls {
   const first = (buffers: readonly Uint8Array[]): Uint8Array[] => {
@@ -94,15 +125,15 @@ describe('opening', () => {
       size: 1024,
       fileSize: 1024,
       readOnly: false,
-      identity: 'disk.img',
+      identity: '',
     })
     expect(disk.discard).toBeUndefined()
     expect((await open(path, { identity: 'serial 1' })).identity).toBe('serial 1')
   })
 
-  test('the identity is printable ASCII of up to 20 characters', async () => {
-    const path = file('größe with a long name.img', counting(512))
-    expect((await open(path)).identity).toBe('gr__e with a long na')
+  test('the name of the file is not told to the guest', async () => {
+    const disk = await open(file('customer-4711.img', counting(512)))
+    expect(disk.identity).toBe('')
   })
 
   test.each([1, 511, 513, 1000])(
@@ -144,6 +175,60 @@ describe('opening', () => {
       })
     }
     await expect(open('/dev/null')).rejects.toMatchObject({ reason: 'not-a-file' })
+  })
+
+  test.each([
+    ['FIFO', true],
+    ['FIFO', false],
+    ['directory', true],
+    ['character device', true],
+    ['character device', false],
+  ])('a path that becomes a %s between two calls, read-only %s', async (kind, readOnly) => {
+    const path = join(folder, 'disk.img')
+    const regular = fs.statSync(file('other.img', counting(512)))
+    if (kind === 'FIFO') execFileSync('mkfifo', [path])
+    else if (kind === 'directory') fs.mkdirSync(path)
+    else fs.symlinkSync('/dev/null', path)
+    const before = fs.readdirSync('/proc/self/fd').length
+    const calls: FileCalls = { ...fileCalls, stat: async () => regular }
+    await expect(open(path, { calls, readOnly })).rejects.toMatchObject({
+      code: 'ERR_XMC_DISK',
+      reason: kind === 'directory' ? 'directory' : 'not-a-file',
+      disk: path,
+    })
+    expect(fs.readdirSync('/proc/self/fd').length).toBe(before)
+  })
+
+  test('a block device has the size that the kernel tells of it', async () => {
+    const path = file('device', counting(2048))
+    const stats = fs.statSync(path)
+    stats.isFile = () => false
+    stats.isBlockDevice = () => true
+    const calls: FileCalls = {
+      ...fileCalls,
+      stat: async () => stats,
+      fstat: async () => stats,
+      sizeNow: () => 1536,
+    }
+    const disk = await open(path, { calls })
+    expect(disk.size).toBe(1536)
+    await expect(disk.read([new Uint8Array(512)], 1536)).rejects.toMatchObject({ reason: 'range' })
+  })
+
+  test.each([
+    [0x0801, '8:1'],
+    [0xfd00, '253:0'],
+    [0x10_0345, '3:325'],
+    [0x1000_0000_0205, '4098:5'],
+  ])('device number %d is that of %s', (device, numbers) => {
+    expect(blockSizePath(device)).toBe(`/sys/dev/block/${numbers}/size`)
+  })
+
+  test.each([0, 1.5, 1025])('%d calls at a time are refused', async (callsInFlight) => {
+    await expect(open(file('disk.img', counting(512)), { callsInFlight })).rejects.toMatchObject({
+      code: 'ERR_XMC_ARGUMENT',
+      field: 'callsInFlight',
+    })
   })
 
   test('a refused file is not left open', async () => {
@@ -300,15 +385,87 @@ describe('zeros', () => {
     await expect(disk.discard?.(4096, 512)).rejects.toMatchObject({ reason: 'range' })
   })
 
-  test('a deallocate that fails is a typed error', async () => {
-    const disk = await open(file('disk.img', new Uint8Array(512)), {
-      deallocate: () => Promise.reject(Object.assign(new Error('no'), { code: 'EOPNOTSUPP' })),
+  test.each([
+    ['EOPNOTSUPP', { code: 'EOPNOTSUPP' }],
+    ['ENOTSUP', { code: 'ERR_XMC_SYSTEM_CALL', errnoName: 'ENOTSUP' }],
+    ['ENOSYS', { code: 'ENOSYS' }],
+  ])('a file that cannot give space back: %s', async (_, properties) => {
+    let calls = 0
+    const disk = await open(file('disk.img', new Uint8Array(4096).fill(1)), {
+      deallocate: () => {
+        calls += 1
+        throw Object.assign(new Error('no'), properties)
+      },
     })
-    await expect(disk.discard?.(0, 512)).rejects.toMatchObject({
-      code: 'ERR_XMC_DISK',
-      reason: 'io',
-      errnoName: 'EOPNOTSUPP',
-    })
+    await disk.writeZeroes(512, 512, true)
+    await disk.discard?.(2048, 512)
+    await disk.discard?.(2560, 512)
+    await disk.writeZeroes(3072, 512, true)
+    expect(calls).toBe(1)
+    expect(disk.statistics).toMatchObject({ deallocations: 0, keptRanges: 4 })
+    const content = fs.readFileSync(disk.path)
+    const sectors = Array.from({ length: 8 }, (_each, index) => content[512 * index])
+    expect(sectors).toEqual([1, 0, 1, 1, 1, 1, 0, 1])
+    await expect(disk.discard?.(4096, 512)).rejects.toMatchObject({ reason: 'range' })
+  })
+
+  test.each(['EIO', 'EINVAL', 'ENOSPC', 'EINTR'])(
+    'a deallocation that fails with %s: a discard says so, zeros are written, and it is tried again',
+    async (errno) => {
+      let calls = 0
+      const disk = await open(file('disk.img', new Uint8Array(1024).fill(1)), {
+        deallocate: () => {
+          calls += 1
+          return Promise.reject(Object.assign(new Error('no'), { code: errno }))
+        },
+      })
+      await expect(disk.discard?.(0, 512)).rejects.toMatchObject({
+        code: 'ERR_XMC_DISK',
+        reason: errno === 'ENOSPC' ? 'full' : 'io',
+        errnoName: errno,
+      })
+      await disk.writeZeroes(512, 512, true)
+      expect(calls).toBe(2)
+      expect([fs.readFileSync(disk.path)[0], fs.readFileSync(disk.path)[512]]).toEqual([1, 0])
+    },
+  )
+})
+
+describe('files that take one buffer at a time', () => {
+  test.each(['EINVAL', 'ENOSYS', 'EOPNOTSUPP'])('%s', async (errno) => {
+    const counts = { vectors: 0, single: 0 }
+    const error = Object.assign(new Error(errno), { code: errno })
+    const refuses = (buffers: readonly Uint8Array[]): boolean => {
+      counts[buffers.length > 1 ? 'vectors' : 'single'] += 1
+      return buffers.length > 1
+    }
+    const calls: FileCalls = {
+      ...fileCalls,
+      read: (descriptor, buffers, position, done) => {
+        if (refuses(buffers)) done(error, 0)
+        else fileCalls.read(descriptor, buffers, position, done)
+      },
+      write: (descriptor, buffers, position, done) => {
+        if (refuses(buffers)) done(error, 0)
+        else fileCalls.write(descriptor, buffers, position, done)
+      },
+      readNow: (descriptor, buffers, position) => {
+        if (refuses(buffers)) throw error
+        return fileCalls.readNow(descriptor, buffers, position)
+      },
+    }
+    for (const quickReads of [false, true]) {
+      Object.assign(counts, { vectors: 0, single: 0 })
+      const disk = await open(file('disk.img', counting(2048)), { calls, quickReads })
+      const buffers = [new Uint8Array(500), new Uint8Array(12), new Uint8Array(512)]
+      await disk.read(buffers, 512)
+      expect(Buffer.concat(buffers)).toEqual(Buffer.from(counting(2048).subarray(512, 1536)))
+      await disk.write([new Uint8Array(500).fill(8), new Uint8Array(12).fill(9)], 0)
+      expect(fs.readFileSync(disk.path).subarray(498, 513)).toEqual(
+        Buffer.from([8, 8, ...new Uint8Array(12).fill(9), 0]),
+      )
+      expect(counts).toEqual({ vectors: 1, single: 5 })
+    }
   })
 })
 
@@ -325,9 +482,81 @@ describe('disks that fail while they are served', () => {
       calls: failing(errno, 'read', 'write', 'sync'),
     })
     const expected = { code: 'ERR_XMC_DISK', reason, errnoName: errno, disk: disk.path }
-    await expect(disk.write([new Uint8Array(512)], 0)).rejects.toMatchObject(expected)
     await expect(disk.read([new Uint8Array(512)], 0)).rejects.toMatchObject(expected)
     await expect(disk.flush()).rejects.toMatchObject(expected)
+    await expect(disk.write([new Uint8Array(512)], 0)).rejects.toMatchObject(expected)
+  })
+
+  test.each(['EIO', 'ENOSPC', 'EDQUOT', 'EROFS', 'ENXIO'])(
+    'a flush that failed with %s: none succeeds until the disk is opened again',
+    async (errno) => {
+      const kernel = new WriteBack()
+      const path = file('disk.img', counting(512))
+      const disk = await open(path, { calls: kernel.calls })
+      await disk.write([new Uint8Array(512)], 0)
+      kernel.fail(errno)
+      await expect(disk.flush()).rejects.toMatchObject({ errnoName: errno })
+      for (let again = 0; again < 3; again++) {
+        await expect(disk.flush()).rejects.toMatchObject({
+          code: 'ERR_XMC_DISK',
+          reason: 'lost-writes',
+          errnoName: errno,
+          message: expect.stringContaining('open the disk again'),
+        })
+      }
+      expect(kernel.syncs).toBe(1)
+      await disk.read([new Uint8Array(512)], 0)
+      await (await open(path, { calls: kernel.calls })).flush()
+      expect(kernel.syncs).toBe(2)
+    },
+  )
+
+  test('flushes at the same time: the kernel tells one of them, and none succeeds', async () => {
+    const kernel = new WriteBack()
+    const disk = await open(file('disk.img', counting(512)), { calls: kernel.calls })
+    kernel.fail('EIO')
+    const results = await Promise.allSettled([disk.flush(), disk.flush(), disk.flush()])
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
+    expect(kernel.syncs).toBe(1)
+    expect(kernel.mostAtATime).toBe(1)
+  })
+
+  test('flushes at the same time share a sync, but not one that was under way', async () => {
+    const kernel = new WriteBack()
+    const disk = await open(file('disk.img', counting(512)), { calls: kernel.calls })
+    await Promise.all(Array.from({ length: 100 }, () => disk.flush()))
+    expect([kernel.syncs, kernel.mostAtATime]).toEqual([2, 1])
+  })
+
+  test.each([
+    ['EIO', false],
+    ['EREMOTEIO', false],
+    ['ENOSPC', true],
+    ['EFBIG', true],
+    ['EROFS', true],
+  ])('after a write that failed with %s a flush succeeds: %s', async (errno, succeeds) => {
+    const calls = { ...fileCalls }
+    const disk = await open(file('disk.img', counting(512)), { calls })
+    const error = Object.assign(new Error(errno), { code: errno })
+    calls.write = (_1, _2, _3, done) => done(error, 0)
+    await expect(disk.write([new Uint8Array(512)], 0)).rejects.toMatchObject({ errnoName: errno })
+    const [flushed] = await Promise.allSettled([disk.flush()])
+    const lost = { reason: { reason: 'lost-writes', errnoName: errno } }
+    expect(flushed).toMatchObject(succeeds ? { status: 'fulfilled' } : lost)
+  })
+
+  test('a write that fails while a flush is under way, as one does whose medium is lost', async () => {
+    const calls = { ...fileCalls }
+    let sync: (() => void) | undefined
+    calls.sync = (_, done) => {
+      sync = () => done(null)
+    }
+    calls.write = (_1, _2, _3, done) => done(Object.assign(new Error('EIO'), { code: 'EIO' }), 0)
+    const disk = await open(file('disk.img', counting(512)), { calls })
+    const flushed = disk.flush()
+    await expect(disk.write([new Uint8Array(512)], 0)).rejects.toMatchObject({ reason: 'io' })
+    sync?.()
+    await expect(flushed).rejects.toMatchObject({ reason: 'lost-writes' })
   })
 
   test('a file that cannot be examined after a flush', async () => {
@@ -369,6 +598,177 @@ describe('disks that fail while they are served', () => {
     await expect(disk.write([new Uint8Array(512)], 0)).rejects.toMatchObject({
       reason: 'truncated',
     })
+  })
+})
+
+describe('a file whose size changes', () => {
+  test('grows: after a look at it, what is behind the old end can be used', async () => {
+    const disk = await open(file('disk.img', counting(1024)))
+    fs.truncateSync(disk.path, 2048)
+    expect(disk.size).toBe(1024)
+    disk.refresh()
+    expect([disk.size, disk.fileSize]).toEqual([2048, 2048])
+    await disk.write([new Uint8Array(512).fill(7)], 1536)
+    const buffer = new Uint8Array(512)
+    await disk.read([buffer], 1536)
+    expect(buffer[511]).toBe(7)
+  })
+
+  test('grows to an odd size: whole sectors are added, or a padded one where it is only read', async () => {
+    const path = file('disk.img', counting(1024))
+    const written = await open(path)
+    const read = await open(path, { readOnly: true })
+    fs.truncateSync(path, 1800)
+    written.refresh()
+    read.refresh()
+    expect([written.size, read.size, read.fileSize]).toEqual([1536, 2048, 1800])
+    const buffer = new Uint8Array(512).fill(9)
+    await read.read([buffer], 1536)
+    expect(buffer.every((byte) => byte === 0)).toBe(true)
+  })
+
+  test('shrinks: what is behind the new end fails, and the rest goes on', async () => {
+    const disk = await open(file('disk.img', counting(2048)))
+    fs.truncateSync(disk.path, 1024)
+    disk.refresh()
+    expect(disk.size).toBe(1024)
+    const buffer = new Uint8Array(512)
+    await expect(disk.read([buffer], 1024)).rejects.toMatchObject({ reason: 'range' })
+    await expect(disk.write([buffer], 1024)).rejects.toMatchObject({ reason: 'range' })
+    await expect(disk.writeZeroes(512, 1024, false)).rejects.toMatchObject({ reason: 'range' })
+    await disk.read([buffer], 512)
+    await disk.flush()
+    expect(fs.statSync(disk.path).size).toBe(1024)
+  })
+
+  test('shrinks during a read: it fails, and gives no zeros', async () => {
+    let finish: (() => void) | undefined
+    const calls: FileCalls = {
+      ...fileCalls,
+      read: (descriptor, buffers, position, done) => {
+        finish = () => fileCalls.read(descriptor, buffers, position, done)
+      },
+    }
+    const disk = await open(file('disk.img', counting(2048)), { calls, quickReads: false })
+    const read = disk.read([new Uint8Array(512)], 1024)
+    fs.truncateSync(disk.path, 1024)
+    disk.refresh()
+    finish?.()
+    await expect(read).rejects.toMatchObject({ reason: 'range' })
+  })
+
+  test('a disk that was found truncated goes on with the size that it is told to take', async () => {
+    const disk = await open(file('disk.img', counting(2048)))
+    fs.truncateSync(disk.path, 1024)
+    const buffer = new Uint8Array(512)
+    await expect(disk.read([buffer], 1024)).rejects.toMatchObject({ reason: 'truncated' })
+    disk.refresh()
+    await disk.read([buffer], 512)
+    await expect(disk.read([buffer], 1024)).rejects.toMatchObject({ reason: 'range' })
+  })
+
+  test('one that cannot be looked at keeps its size', async () => {
+    const calls = { ...fileCalls }
+    const disk = await open(file('disk.img', counting(1024)), { calls })
+    calls.sizeNow = () => {
+      throw Object.assign(new Error('EIO'), { code: 'EIO' })
+    }
+    expect(() => disk.refresh()).toThrow(expect.objectContaining({ reason: 'io' }))
+    expect(disk.size).toBe(1024)
+    await disk.close()
+    expect(() => disk.refresh()).toThrow(expect.objectContaining({ reason: 'closed' }))
+  })
+})
+
+/** Calls that stand still until `release`. */
+function standing(): { calls: FileCalls; started: number[]; release: () => void } {
+  const started: number[] = []
+  const held: (() => void)[] = []
+  const calls: FileCalls = {
+    ...fileCalls,
+    read: (descriptor, buffers, position, done) => {
+      started.push(position)
+      held.push(() => fileCalls.read(descriptor, buffers, position, done))
+    },
+  }
+  return {
+    calls,
+    started,
+    release: () => {
+      for (const go of held.splice(0)) go()
+    },
+  }
+}
+
+/** Lets held calls go, one turn of the event loop after the other, until `work` has settled. */
+async function releaseUntil(work: Promise<unknown>, release: () => void): Promise<void> {
+  const state = { settled: false }
+  const end = (): void => {
+    state.settled = true
+  }
+  const ended = work.then(end, end)
+  for (let turns = 0; turns < 10_000 && !state.settled; turns++) {
+    release()
+    await new Promise((resolve) => {
+      setImmediate(resolve)
+    })
+  }
+  expect(state.settled).toBe(true)
+  await ended
+}
+
+describe('threads of the pool', () => {
+  test('a disk whose calls stand still has all but one; the others follow in order', async () => {
+    const { calls, started, release } = standing()
+    const pool = new CallPool(4)
+    const disk = await open(file('disk.img', counting(8192)), { calls, pool, quickReads: false })
+    const reads = Array.from({ length: 16 }, (_, index) =>
+      disk.read([new Uint8Array(512)], 512 * index),
+    )
+    expect(started).toEqual([0, 512, 1024])
+    expect(disk.statistics).toMatchObject({
+      callsInFlight: 3,
+      running: 3,
+      mostRunning: 3,
+      waiting: 13,
+      waited: 13,
+    })
+    await releaseUntil(Promise.all(reads), release)
+    expect(started).toEqual(Array.from({ length: 16 }, (_, index) => 512 * index))
+    expect(disk.statistics).toMatchObject({ running: 0, mostRunning: 3, waiting: 0, waited: 13 })
+  })
+
+  test('another disk gets a thread, however many calls of the first stand still', async () => {
+    const { calls, started, release } = standing()
+    const pool = new CallPool(4)
+    const path = file('disk.img', counting(8192))
+    const hung = await open(path, { calls, pool, quickReads: false })
+    const other = await open(path, { pool, quickReads: false })
+    const reads = Array.from({ length: 16 }, () => hung.read([new Uint8Array(512)], 0))
+    expect(started.length).toBe(2)
+    const buffer = new Uint8Array(512)
+    await other.read([buffer], 512)
+    expect(buffer).toEqual(counting(1024).subarray(512))
+    expect(started.length).toBe(2)
+    await other.close()
+    await releaseUntil(Promise.all(reads), release)
+    expect(hung.statistics.mostRunning).toBe(3)
+  })
+
+  test('a limit of its own', async () => {
+    const { calls, started, release } = standing()
+    const disk = await open(file('disk.img', counting(512)), {
+      calls,
+      quickReads: false,
+      callsInFlight: 1,
+    })
+    const reads = [disk.read([new Uint8Array(512)], 0), disk.read([new Uint8Array(512)], 0)]
+    expect(started.length).toBe(1)
+    release()
+    await reads[0]
+    release()
+    await reads[1]
+    expect(disk.statistics).toMatchObject({ callsInFlight: 1, mostRunning: 1 })
   })
 })
 

@@ -35,3 +35,14 @@ test.each([0, 511, -512, 0.5])('a size of %d is refused', (size) => {
     expect.objectContaining({ code: 'ERR_XMC_ARGUMENT', field: 'content' }),
   )
 })
+
+test('another size: what is added reads as zeros, and what is cut off is gone', async () => {
+  const disk = new MemoryDisk(new Uint8Array(1024).fill(1))
+  disk.resize(512)
+  disk.resize(1536)
+  expect([disk.size, disk.bytes[511], disk.bytes[512]]).toEqual([1536, 1, 0])
+  await expect(disk.read([new Uint8Array(512)], 1536)).rejects.toMatchObject({ reason: 'range' })
+  expect(() => disk.resize(100)).toThrow(
+    expect.objectContaining({ code: 'ERR_XMC_ARGUMENT', field: 'size' }),
+  )
+})

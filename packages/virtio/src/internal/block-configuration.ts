@@ -42,7 +42,7 @@ export const WRITE_ZEROES_SEGMENTS = 1
 export function blockConfiguration(disk: Disk, settings: BlockConfiguration): Uint8Array {
   const bytes = new Uint8Array(VIRTIO_BLK_CONFIG_SIZE)
   const view = new DataView(bytes.buffer)
-  writeCapacity(bytes, disk)
+  writeCapacity(bytes, disk, settings.blockSize)
   view.setUint32(VIRTIO_BLK_CONFIG_SIZE_MAX, settings.segmentBytes, true)
   view.setUint32(VIRTIO_BLK_CONFIG_SEG_MAX, settings.segments, true)
   view.setUint32(VIRTIO_BLK_CONFIG_BLOCK_SIZE, settings.blockSize, true)
@@ -68,10 +68,10 @@ export function blockConfiguration(disk: Disk, settings: BlockConfiguration): Ui
   return bytes
 }
 
-/** Writes the size of the disk, in sectors, as it is now. */
-export function writeCapacity(configuration: Uint8Array, disk: Disk): void {
+/** Writes the size of the disk as it is now, in sectors, as many as make whole blocks. */
+export function writeCapacity(configuration: Uint8Array, disk: Disk, blockSize: number): void {
   const view = new DataView(configuration.buffer)
-  const sectors = disk.size / VIRTIO_BLK_SECTOR_SIZE
+  const sectors = Math.floor(disk.size / blockSize) * (blockSize / VIRTIO_BLK_SECTOR_SIZE)
   view.setUint32(VIRTIO_BLK_CONFIG_CAPACITY, sectors % 2 ** 32, true)
   view.setUint32(VIRTIO_BLK_CONFIG_CAPACITY + 4, Math.floor(sectors / 2 ** 32), true)
 }
