@@ -392,6 +392,47 @@ describe('whatever the guest does: no throw, no hang, nothing mapped, no store i
     ).resolves.toBeUndefined()
   })
 
+  test('found: one request of an entropy device reads where another is filled', async () => {
+    const settings: Setting = {
+      device: 'entropy',
+      copying: false,
+      asynchronous: false,
+      high: false,
+      longest: 1_000_000,
+      withdrawn: [],
+      pagedOut: [],
+      onInterrupt: 'nothing',
+      size: 1,
+      features: [VIRTIO_F_INDIRECT_DESC],
+    }
+    const asked = {
+      kind: 'request',
+      queue: 0,
+      type: 0,
+      sector: 0,
+      header: false,
+      broken: undefined,
+    } as const
+    const steps: Step[] = [
+      { ...asked, indirect: false, buffers: [{ at: 53_869, length: 1 }], writableFrom: 0 },
+      {
+        ...asked,
+        indirect: true,
+        buffers: [
+          { at: 53_222, length: 718 },
+          { at: 33_280, length: 1 },
+        ],
+        writableFrom: 1,
+      },
+      { kind: 'start' },
+      { kind: 'turn' },
+      { kind: 'turn' },
+    ]
+    // Where another thread fills the one, it takes many tries to meet the look at the other.
+    for (let round = 0; round < 200; round++) await run(settings, steps)
+    expect(seen.cases).toBeGreaterThanOrEqual(200)
+  })
+
   test('the cases reached what they are for', () => {
     expect(seen.cases).toBeGreaterThanOrEqual(repetitions(2800, 10_000))
     expect(seen.used).toBeGreaterThan(repetitions(500, 2000))
