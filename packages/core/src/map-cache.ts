@@ -254,6 +254,7 @@ export class MapCache<
   get statistics(): CacheStatistics {
     const { engine } = this
     const { entries, locks } = engine.table
+    const { areas } = this.backend.window
     const of = (counter: number): number => engine.counters[counter] ?? 0
     const locked = entries.filter((slot) => locks[slot]! > 0)
     return {
@@ -273,6 +274,9 @@ export class MapCache<
       locks: locked.reduce((sum, slot) => sum + locks[slot]!, 0),
       mappedPages: engine.mappedPages,
       lostPages: engine.slots.lostPages,
+      memoryAreas: areas?.used ?? 0,
+      memoryAreaLimit: areas?.limit ?? 0,
+      areaShortages: of(COUNTER.areaShortages),
     }
   }
 
@@ -312,6 +316,7 @@ export class MapCache<
     } finally {
       engine.closed = true
       engine.slots.recover()
+      engine.areaRoom.close()
       disclaimWindow(this.backend.window)
     }
   }

@@ -32,6 +32,12 @@ export interface CacheStatistics {
   readonly mappedPages: number
   /** Pages whose unmap failed, out of use. */
   readonly lostPages: number
+  /** Memory areas of the window now: each run of pages is one, and each gap. 0 where it does not count them. */
+  readonly memoryAreas: number
+  /** Memory areas that the window may take; 0 where it does not count them. */
+  readonly memoryAreaLimit: number
+  /** Maps that found too few memory areas, so that others were unmapped, or the map failed. */
+  readonly areaShortages: number
 }
 
 /** @internal Counters in one array: no field of the cache changes its shape or boxes a number. */
@@ -46,4 +52,5 @@ export const COUNTER = {
   invalidations: 7,
   unmapFailures: 8,
   leaks: 9,
+  areaShortages: 10,
 } as const

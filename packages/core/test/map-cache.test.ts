@@ -256,6 +256,9 @@ describe('MapCache.statistics', () => {
       locks: 3,
       mappedPages: 12,
       lostPages: 0,
+      memoryAreas: 0,
+      memoryAreaLimit: 0,
+      areaShortages: 0,
     })
     cache.unlock(place, 0)
     expect(cache.statistics.locks).toBe(2)

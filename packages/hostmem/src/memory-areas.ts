@@ -5,10 +5,10 @@ import { InvalidArgumentError, MemoryAreasError, type WindowAreas } from '@xmc/c
 export const USUAL_MEMORY_AREA_LIMIT = 65_530
 
 /** Part of the kernel's limit that all windows of a process may take; the rest is V8's and everybody else's. */
-const BUDGET_SHARE = 1 / 2
+const BUDGET_SHARE = 3 / 4
 
 /** Part of the kernel's limit that windows and others may take together, unless the budget is set. */
-const CEILING_SHARE = 3 / 4
+const CEILING_SHARE = 7 / 8
 
 /** Part of the budget that one window may take unless told otherwise. */
 const WINDOW_SHARE = 1 / 4
@@ -23,7 +23,7 @@ const MEASURING_INTERVAL = 1000
 export interface MemoryAreaOptions {
   /** Areas that the kernel allows the process. By default, vm.max_map_count. */
   readonly limit?: number | undefined
-  /** Areas that all windows may take. By default half of `limit`. */
+  /** Areas that all windows may take. By default three quarters of `limit`. */
   readonly budget?: number | undefined
   /** Reads how many areas the process has. By default the lines of `/proc/self/maps`. */
   readonly measure?: (() => number) | undefined
@@ -55,7 +55,7 @@ interface Counts {
 /**
  * The memory areas of a process: how many its windows take, and how many they may. A process that has
  * as many as the kernel allows (vm.max_map_count) can map nothing more, and V8 ends it. So the windows
- * get a part, half unless told otherwise, and of that each at most a quarter.
+ * get a part, three quarters unless told otherwise, and of that each at most a quarter.
  *
  * One account serves all windows of a thread (`memoryAreas`). What other threads take is seen when
  * a window is opened.
@@ -90,8 +90,8 @@ export class MemoryAreaAccount {
   }
 
   /**
-   * Areas that all windows may take: half of `limit`, or less where others take more than a quarter,
-   * unless it is set. What is above leaves less to V8.
+   * Areas that all windows may take: three quarters of `limit`, or less where others take more than an
+   * eighth, unless it is set. What is above leaves less to V8.
    */
   get budget(): number {
     if (this.#budget !== undefined) return this.#budget
@@ -251,24 +251,27 @@ export class WindowShare implements WindowAreas {
   /**
    * Refuses a map that would take too many areas.
    *
+   * @param areas areas that the process would have more
+   * @param alternations gaps of unlike kinds that would become areas of the mapping, which count here
    * @throws MemoryAreasError `ERR_XMC_MEMORY_AREAS` @internal
    */
-  admit(areas: number): void {
-    if (areas <= 0 || areas <= this.room) return
+  admit(areas: number, alternations: number): void {
+    const own = areas + alternations
+    const isOwn = own > 0 && own > this.limit - this.used
+    if (!isOwn && (areas <= 0 || areas <= this.#account.room)) return
     this.#account.refused()
-    const isOwn = this.limit - this.used < areas
     const { limit, used } = isOwn
       ? this
       : { limit: this.#account.budget, used: this.#account.statistics.used }
     throw new MemoryAreasError({
       who: 'a window of host memory',
-      needed: areas,
+      needed: isOwn ? own : areas,
       used,
       limit,
       option: isOwn
         ? 'the option memoryAreas of openWindow'
         : `memoryAreas().budget, and vm.max_map_count, which is ${this.#account.limit}`,
-      shortage: areas > limit ? 'lasting' : 'passing',
+      shortage: (isOwn ? own : areas) > limit ? 'lasting' : 'passing',
     })
   }
 }

@@ -196,7 +196,7 @@ class HostMemoryWindow implements TargetWindow {
     writable: boolean,
   ): void {
     this.#checkMap(page, pageCount, fd, fileOffset, writable)
-    this.areas.admit(this.#states.areasForMap(page, pageCount))
+    this.#admit(page, pageCount)
     const address = this.#calls.mmap(
       this.hostAddress + page * PAGE_SIZE,
       pageCount * PAGE_SIZE,
@@ -228,7 +228,7 @@ class HostMemoryWindow implements TargetWindow {
     writable: boolean,
   ): Promise<void> {
     this.#checkMap(page, pageCount, fd, fileOffset, writable)
-    this.areas.admit(this.#states.areasForMap(page, pageCount))
+    this.#admit(page, pageCount)
     // From here on the buffer must not be collected.
     this.#note(page, pageCount, MAPPED)
     const errno = await this.#calls.mmapAsync(
@@ -342,6 +342,12 @@ class HostMemoryWindow implements TargetWindow {
     if (typeof writable !== 'boolean') {
       throw new InvalidArgumentError('writable', 'true or false', writable)
     }
+  }
+
+  /** Refuses a map that would take too many memory areas. */
+  #admit(page: number, pageCount: number): void {
+    const areas = this.#states.areasForMap(page, pageCount)
+    this.areas.admit(areas, this.#states.alternationsIn(page, pageCount))
   }
 
   /** The memory of a detached buffer may belong to somebody else, or be free. */

@@ -11,9 +11,9 @@ import {
 import { MAPPED, NO_RESERVE, PageStates, PLAIN } from '../src/internal/page-states.ts'
 import { countAreas } from './helpers/process-memory.ts'
 
-/** An account that knows of nobody else. */
+/** An account that knows of nobody else, and gives half of the limit. */
 function account(limit: number): MemoryAreaAccount {
-  return new MemoryAreaAccount({ limit, measure: () => 0 })
+  return new MemoryAreaAccount({ limit, budget: limit / 2, measure: () => 0 })
 }
 
 it('never counts fewer areas than the kernel has in a window', () => {
@@ -74,18 +74,18 @@ it('counts where areas start as a list of owners does', () => {
   )
 })
 
-it('gives the windows half of what the kernel allows, and each of them at most a quarter of that', () => {
-  const areas = account(1000)
+it('gives the windows three quarters of what the kernel allows, and each of them at most a quarter of that', () => {
+  const areas = new MemoryAreaAccount({ limit: 1000, measure: () => 0 })
   expect(areas.statistics).toEqual({
     limit: 1000,
-    budget: 500,
+    budget: 750,
     used: 0,
     others: 0,
     alternations: 0,
     refusals: 0,
   })
   using window = openWindow({ pageCount: 1000, areaAccount: areas })
-  expect(window.areas.limit).toBe(125)
+  expect(window.areas.limit).toBe(187)
   // The page behind the window.
   expect(window.areas.used).toBe(2)
   expect(areas.statistics.used).toBe(2)
@@ -95,7 +95,7 @@ it('leaves more to others where they have more already', () => {
   const areas = new MemoryAreaAccount({ limit: 1000, measure: () => 600 })
   using window = openWindow({ pageCount: 1, areaAccount: areas })
   expect(window.areas.used).toBe(2)
-  expect(areas.statistics).toMatchObject({ others: 600, budget: 150 })
+  expect(areas.statistics).toMatchObject({ others: 600, budget: 275 })
   areas.budget = 300
   expect(areas.statistics).toMatchObject({ budget: 300 })
 })
@@ -107,7 +107,7 @@ it('reads the limit and the areas of the process from the kernel', () => {
   const { statistics } = memoryAreas()
   expect(statistics.limit).toBe(limit)
   expect(statistics.others).toBeGreaterThan(20)
-  expect(statistics.budget).toBeLessThanOrEqual(limit / 2)
+  expect(statistics.budget).toBeLessThanOrEqual((limit * 3) / 4)
 })
 
 it('refuses a map beyond the part of its window, changes nothing then, and goes on after a reset', () => {

@@ -5,6 +5,7 @@ import type { RamListener } from '../ram-listener.ts'
 import type { Retention } from '../retention.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'
+import { AreaRoom } from './area-room.ts'
 import {
   type BucketRequest,
   BucketTable,
@@ -44,7 +45,7 @@ export class BucketEngine<Page extends number> {
   readonly table: BucketTable
   readonly hits: HitTable
   readonly locks: LockRecords
-  readonly counters: Float64Array = new Float64Array(10)
+  readonly counters: Float64Array = new Float64Array(Object.keys(COUNTER).length)
   readonly listeners: Set<RamListener> = new Set()
   readonly keeps: boolean
   /** Flags of the entries that go with their last lock. */
@@ -62,6 +63,7 @@ export class BucketEngine<Page extends number> {
   overBudget = false
 
   readonly slots: WindowSlots<Page>
+  readonly areaRoom: AreaRoom<Page>
   private readonly victims: VictimQueue
   private readonly strict: StrictPlaces | undefined
   /** Entries with calls under way that map missing pages. */
@@ -99,6 +101,7 @@ export class BucketEngine<Page extends number> {
         ? Math.min(Math.ceil(options.retention.budgetBytes / 2 ** bucketShift), slotCount) *
           this.pagesPerBucket
         : 0
+    this.areaRoom = new AreaRoom(this)
     this.strict = this.keeps || backend.pinned ? undefined : new StrictPlaces()
   }
 
@@ -231,7 +234,9 @@ export class BucketEngine<Page extends number> {
     this.hide(slot)
     try {
       const pages = { first: firstPage, count: pageCount }
-      this.backend.mapAt(windowPage, pages, (flags & WRITABLE) !== 0, errors)
+      this.mapWithRoom(pageCount, () => {
+        this.backend.mapAt(windowPage, pages, (flags & WRITABLE) !== 0, errors)
+      })
     } catch (error) {
       // The place holds anonymous pages now. A dummy is as before; what was real is missing from now on.
       const holes = (flags & DUMMY) === 0 ? errors.fill(REMOVED) : this.table.holes.get(slot)
@@ -245,6 +250,18 @@ export class BucketEngine<Page extends number> {
     this.hide(slot)
     // Hits find it after its next use, which is noted.
     this.table.moveTo(slot, firstPage, flags & ~DUMMY, holesOf(errors))
+  }
+
+  /** Makes a call that maps, and again as long as memory areas are short and others can give some up. */
+  private mapWithRoom(pageCount: number, map: () => void): void {
+    for (;;) {
+      try {
+        map()
+        return
+      } catch (error) {
+        if (!this.areaRoom.relieve(error, pageCount)) throw this.areaRoom.explain(error)
+      }
+    }
   }
 
   /** Takes every lock off an entry and unmaps it; at the end of the call that fills it, if one is under way. */
@@ -315,8 +332,9 @@ export class BucketEngine<Page extends number> {
       if (victim < 0) break
       this.evict(victim)
     }
+    this.areaRoom.prepare(pageCount)
     for (;;) {
-      const slot = this.slots.take(bucketCount)
+      const slot = this.slots.take(bucketCount, this.areaRoom.isTight)
       if (slot >= 0) {
         this.advance()
         return slot
@@ -332,7 +350,9 @@ export class BucketEngine<Page extends number> {
     this.table.stamp[slot] = ++this.epoch
     // The table was cleared, or another mapping has taken the place of this one, meanwhile.
     this.expose(slot)
-    return asWindowPage(slot * this.pagesPerBucket + request.firstPage)
+    // A list holds the pages of one request alone.
+    const first = (this.table.flags[slot]! & LIST) === 0 ? request.firstPage : 0
+    return asWindowPage(slot * this.pagesPerBucket + first)
   }
 
   /** Enters a run that was mapped at `slot` into the books. */

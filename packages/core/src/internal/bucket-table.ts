@@ -47,6 +47,8 @@ export class BucketTable {
   readonly locks: Float64Array
   /** When an entry was last used, in epochs. */
   readonly stamp: Float64Array
+  /** Memory areas that an entry takes at most: one for each run of pages, and one for each gap. */
+  readonly areas: Int32Array
   /** Errno by page of entries that have holes. */
   readonly holes: Map<number, Int32Array> = new Map()
   /** Guest pages of entries that map a list. */
@@ -69,6 +71,7 @@ export class BucketTable {
     this.flags = new Uint8Array(slotCount)
     this.locks = new Float64Array(slotCount)
     this.stamp = new Float64Array(slotCount)
+    this.areas = new Int32Array(slotCount)
     let chains = 1
     while (chains < slotCount) chains *= 2
     this.chainHead = new Int32Array(chains)
@@ -136,6 +139,7 @@ export class BucketTable {
     this.insert(slot, bucketCount, flags, stamp)
     this.firstPage[slot] = pages.first
     if (errors !== undefined) this.holes.set(slot, errors)
+    this.countAreas(slot)
     this.link(slot)
   }
 
@@ -174,7 +178,20 @@ export class BucketTable {
     this.flags[slot] = flags
     if (errors === undefined) this.holes.delete(slot)
     else this.holes.set(slot, errors)
+    this.countAreas(slot)
     if ((flags & RETIRED) === 0) this.link(slot)
+  }
+
+  /** Counts the areas of an entry anew, after its holes have changed. */
+  countAreas(slot: number): void {
+    const errors = this.holes.get(slot)
+    let areas = 2
+    if (errors !== undefined) {
+      for (let page = 1; page < errors.length; page++) {
+        if ((errors[page] === 0) !== (errors[page - 1] === 0)) areas++
+      }
+    }
+    this.areas[slot] = areas
   }
 
   /** Pages of an entry. */
@@ -188,6 +205,7 @@ export class BucketTable {
     this.flags[slot] = flags | LIVE
     this.locks[slot] = 0
     this.stamp[slot] = stamp
+    this.areas[slot] = 2
     this.livePosition[slot] = this.live.length
     this.live.push(slot)
   }

@@ -2,6 +2,7 @@ import type { MapBackend } from '../backend.ts'
 import { ClosedError, PagedOutError, PagesMissingError, ReadOnlyError } from '../errors.ts'
 import { countPages, isPageList, type Pages, type WindowPage } from '../page.ts'
 import { COUNTER } from '../statistics.ts'
+import { isShortOfAreas } from './area-room.ts'
 import type { BucketEngine } from './bucket-engine.ts'
 import {
   type BucketRequest,
@@ -195,10 +196,48 @@ export class Misses<Page extends number> {
     // Strict mode maps a bucket with holes anew each time, as the original does (S21, S23).
     // Nor is an entry filled twice at a time: the call that ends last might fail, and take pages away.
     const { partial } = request
-    if (partial >= 0 && !this.engine.mapsWholeRanges && !this.engine.isFilling(partial)) {
-      return yield* this.fillHoles(partial, request)
+    try {
+      if (partial >= 0 && !this.engine.mapsWholeRanges && !this.engine.isFilling(partial)) {
+        return yield* this.fillHoles(partial, request)
+      }
+      return yield* this.mapBuckets(request)
+    } catch (error) {
+      const pageCount = request.lastPage - request.firstPage + 1
+      const isAll = pageCount === request.bucketCount * this.engine.pagesPerBucket
+      if (!isShortOfAreas(error) || isAll || this.backend.pinned) throw error
+      return yield* this.mapRequested(request, pageCount)
     }
-    return yield* this.mapBuckets(request)
+  }
+
+  /**
+   * Maps the requested pages alone, in an entry of their own that goes with its last lock: what is left
+   * where the bucket around them takes more memory areas than there are.
+   */
+  private *mapRequested(
+    request: BucketRequest,
+    pageCount: number,
+  ): Generator<MapStep<Page>, number, void> {
+    const { index, firstPage, lastPage } = request
+    const { pagesPerBucket } = this.engine
+    const first = index * pagesPerBucket + firstPage
+    const pages = Array.from({ length: pageCount }, (_, nth) => this.backend.page(first + nth))
+    const writable = this.engine.isWritable(request.write)
+    const bucketCount = Math.ceil(pageCount / pagesPerBucket)
+    for (;;) {
+      const slot = this.engine.takeSlots(bucketCount, -1)
+      const step = this.step(slot, { first: pages[0]!, count: pageCount }, writable)
+      const current = yield* this.attempt(step, slot, bucketCount)
+      if (!current) continue
+      const bad = step.errors.findIndex((errno) => errno !== 0)
+      if (bad >= 0) {
+        request.missingPage = Math.min(firstPage + bad, lastPage)
+        request.missingErrno = step.errors[bad]!
+        this.engine.slots.tryClear({ slot, bucketCount, pageCount, dummy: false })
+        return -1
+      }
+      this.engine.insertList(slot, pages, writable ? WRITABLE : 0)
+      return slot
+    }
   }
 
   private *mapBuckets(request: BucketRequest): Generator<MapStep<Page>, number, void> {
@@ -245,17 +284,18 @@ export class Misses<Page extends number> {
         const pages = { first: this.backend.page(firstPage + start), count: end - start }
         const errors = new Int32Array(pages.count)
         const windowPage = asWindowPage(place + start)
-        this.engine.noteMapCall(bucketOf(firstPage, this.engine.pagesPerBucket), pages.count)
         try {
-          yield { windowPage, pages, writable, errors }
+          yield* this.mapWithRoom({ windowPage, pages, writable, errors }, firstPage)
         } catch (error) {
           holes.fill(REMOVED, start, end)
+          this.engine.table.countAreas(slot)
           if (holes.every((errno) => errno === REMOVED)) {
             this.engine.table.flags[slot] = this.engine.table.flags[slot]! | DUMMY
           }
           throw error
         }
         holes.set(errors, start)
+        this.engine.table.countAreas(slot)
         this.engine.table.flags[slot] = this.engine.table.flags[slot]! & ~DUMMY
       }
     } finally {
@@ -273,6 +313,25 @@ export class Misses<Page extends number> {
     return noMissing(holes, request) ? slot : -1
   }
 
+  /** Yields one backend call, and again as long as memory areas are short and others can give some up. */
+  private *mapWithRoom(
+    step: MapStep<Page>,
+    firstPage: number,
+  ): Generator<MapStep<Page>, void, void> {
+    for (;;) {
+      const bucketIndex = bucketOf(firstPage, this.engine.pagesPerBucket)
+      this.engine.noteMapCall(bucketIndex, countPages(step.pages))
+      try {
+        yield step
+        return
+      } catch (error) {
+        const pageCount = countPages(step.pages)
+        if (!this.engine.areaRoom.relieve(error, pageCount))
+          throw this.engine.areaRoom.explain(error)
+      }
+    }
+  }
+
   /** Yields one backend call. False when it must be made again; the slots are free then. */
   private *attempt(
     step: MapStep<Page>,
@@ -288,7 +347,8 @@ export class Misses<Page extends number> {
     } catch (error) {
       // A failed MAP_FIXED has removed what was there; not every backend may have put pages back.
       this.engine.slots.tryClear({ slot, bucketCount, pageCount, dummy: true })
-      throw error
+      if (!this.engine.closed && this.engine.areaRoom.relieve(error, pageCount)) return false
+      throw this.engine.areaRoom.explain(error)
     }
     if (generation === this.engine.generation && !this.engine.closed) return true
     const place = { slot, bucketCount, pageCount, dummy: false }

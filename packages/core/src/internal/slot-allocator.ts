@@ -29,9 +29,13 @@ export class SlotAllocator {
     this.previous = new Int32Array(slotCount)
   }
 
-  /** First of `count` contiguous slots that are now in use, or -1 when there are none. */
-  allocate(count: number): number {
-    return count === 1 ? this.allocateOne() : this.allocateRun(count)
+  /**
+   * First of `count` contiguous slots that are now in use, or -1 when there are none. With `again`, a single
+   * slot is the one that was freed last, if any, whether it has rested or not.
+   */
+  allocate(count: number, again: boolean = false): number {
+    if (count !== 1) return this.allocateRun(count)
+    return again && this.newest !== 0 ? this.takeFreed(this.newest - 1) : this.allocateOne()
   }
 
   /** Gives `count` slots from `slot` on back. They must be in use. */

@@ -3,6 +3,7 @@ import { PAGE_SIZE, type WindowPage } from '../page.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'
 import type { BucketEngine } from './bucket-engine.ts'
+import { LIST } from './bucket-table.ts'
 import { type Misses, NO_WRITES } from './misses.ts'
 
 /**
@@ -32,7 +33,10 @@ export class UnlockedAccess<Page extends number> {
     const found = this.engine.find(page, offset, size, write)
     if (found >= 0) return found * PAGE_SIZE + offset
     this.trace(page, offset)
-    return this.map(page, offset, size, write) * PAGE_SIZE + offset
+    const windowPage = this.map(page, offset, size, write)
+    if (!this.goesAfterUse(windowPage)) return windowPage * PAGE_SIZE + offset
+    this.drop(windowPage)
+    return -1
   }
 
   /** Reads up to 8 bytes; they are valid until the next call. */
@@ -96,10 +100,21 @@ export class UnlockedAccess<Page extends number> {
     if (backend.pinned && this.copy(page, offset, bytes, write)) return
     windowPage = this.map(page, offset, bytes.length, write)
     move(this.window(windowPage, offset, bytes.length), bytes)
-    if (!backend.pinned) return
-    const slot = engine.entryAt(windowPage)
+    if (this.goesAfterUse(windowPage)) this.drop(windowPage)
+  }
+
+  /** Whether what was mapped for an access is not to stay: a pin, or the pages of this access alone. */
+  private goesAfterUse(windowPage: number): boolean {
+    const { backend, table } = this.engine
+    return backend.pinned || (table.flags[this.engine.entryAt(windowPage)]! & LIST) !== 0
+  }
+
+  private drop(windowPage: number): void {
+    const slot = this.engine.entryAt(windowPage)
     // A translation may have led to pages that somebody has locked.
-    if (engine.table.locks[slot] === 0) engine.unlocked(slot)
+    if (this.engine.table.locks[slot] !== 0) return
+    if ((this.engine.table.flags[slot]! & LIST) === 0) this.engine.unlocked(slot)
+    else this.engine.tryUnmap(slot)
   }
 
   /** Maps what a search did not find; gives the window page. */

@@ -46,9 +46,12 @@ export class WindowSlots<Page extends number> {
     this.allocator = new SlotAllocator(slotCount, quarantine)
   }
 
-  /** First of `bucketCount` contiguous slots that are now in use, or -1 when there are none. */
-  take(bucketCount: number): number {
-    return this.allocator.allocate(bucketCount)
+  /**
+   * First of `bucketCount` contiguous slots that are now in use, or -1 when there are none; with `again`,
+   * rather where something was than where nothing has been.
+   */
+  take(bucketCount: number, again: boolean): number {
+    return this.allocator.allocate(bucketCount, again)
   }
 
   /** Gives slots back in which nothing is mapped. */

@@ -47,6 +47,16 @@ export class PageStates {
     return 2 - this.#startsIn(page + 1, page + 1 + pageCount)
   }
 
+  /** Unlike neighbours that would be none any more if the pages were mapped. */
+  alternationsIn(page: number, pageCount: number): number {
+    const states = this.#states
+    let count = 0
+    for (let index = page; index <= page + pageCount; index++) {
+      if (alternates(states[index], states[index + 1])) count++
+    }
+    return count
+  }
+
   /** Notes that all of the pages are in `state`. */
   set(
     page: number,

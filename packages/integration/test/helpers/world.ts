@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { WindowPage } from '@xmc/core'
-import { type HostMemoryWindow, openWindow } from '@xmc/hostmem'
+import { type HostMemoryWindow, type MemoryAreaAccount, openWindow } from '@xmc/hostmem'
 import { type Domain, Hypervisor, type HypervisorOptions } from '@xmc/sim'
 import { describeCall, describeMapping } from './call-notation.ts'
 import { populate } from './guest-contents.ts'
@@ -16,6 +16,10 @@ export interface Pointer {
 export interface WorldOptions {
   readonly windowPages?: number | undefined
   readonly shared?: boolean | undefined
+  /** The account of memory areas of its windows. */
+  readonly areaAccount?: MemoryAreaAccount | undefined
+  /** Memory areas that each of its windows may take. */
+  readonly memoryAreas?: number | undefined
   readonly hypervisor?: HypervisorOptions | undefined
   readonly grantTableFrames?: number | undefined
 }
@@ -37,8 +41,10 @@ export class World {
   readonly notifier: NotifierLog = new NotifierLog()
   readonly #caches: Closable[] = []
   readonly #windows: HostMemoryWindow[] = []
+  readonly #options: WorldOptions
 
   constructor(options: WorldOptions = {}) {
+    this.#options = options
     const { windowPages = 16_384, shared = false, grantTableFrames } = options
     this.hypervisor = new Hypervisor({ seed: 1, recordCalls: true, ...options.hypervisor })
     this.guest = this.hypervisor.createDomain({ memoryBytes: 0, grantTableFrames })
@@ -94,7 +100,8 @@ export class World {
 
   /** Opens a further window; it is closed with the world. */
   open(pageCount: number, shared = false): HostMemoryWindow {
-    const window = openWindow({ pageCount, shared })
+    const { areaAccount, memoryAreas } = this.#options
+    const window = openWindow({ pageCount, shared, areaAccount, memoryAreas })
     this.#windows.push(window)
     return window
   }
