@@ -57,7 +57,7 @@ export class TestResultsReporter {
     this.#folder = vitest.config.root
     this.#started = performance.now()
     removeTestResults(this.#folder)
-    vitest.logger.log(`properties: XMC_SEED=${seed()}`)
+    vitest.logger.log(`Node ${process.version}, properties: XMC_SEED=${seed()}`)
   }
 
   /**
