@@ -33,7 +33,10 @@ const steps = [
   ['unused', (name) => command(name, 'npm', ['run', '--silent', 'check:unused'])],
   ['changesets', (name) => command(name, 'npm', ['run', '--silent', 'check:changesets'])],
   ['install', (name) => reporting(name, 'npm', ['run', '--silent', 'check:packed', '--'])],
+  ['nodes', (name) => reporting(name, 'npm', ['run', '--silent', 'check:nodes', '--'])],
+  ['long', (name) => reporting(name, 'npm', ['run', '--silent', 'test:long', '--'])],
   ['museum', (name) => reporting(name, 'npm', ['run', '--silent', 'check:museum', '--'])],
+  ['commands', (name) => reporting(name, 'npm', ['run', '--silent', 'check:commands', '--'])],
   ['xen', (name) => reporting(name, 'npm', ['run', '--silent', 'check:xen', '--'])],
   [
     'guest',

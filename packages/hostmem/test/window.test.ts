@@ -147,7 +147,7 @@ describe('openWindow', () => {
     const program = new URL('children/small-window.ts', import.meta.url)
 
     it('takes the largest half that leaves 512 MiB to the process', async () => {
-      const { output } = await runChild(program, { arguments: ['600', '4096'] })
+      const { output } = await runChild(program, { arguments: ['850', '4096'] })
       expect(output).toEqual({
         requestedPages: 1_048_576,
         pageCount: 131_072,
@@ -157,7 +157,7 @@ describe('openWindow', () => {
     })
 
     it('throws when not even the minimum leaves them', async () => {
-      const { output } = await runChild(program, { arguments: ['600', '262144'] })
+      const { output } = await runChild(program, { arguments: ['850', '262144'] })
       expect(output).toEqual({
         code: 'ERR_XMC_WINDOW_ALLOCATION',
         name: 'WindowAllocationError',

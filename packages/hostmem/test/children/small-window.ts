@@ -2,7 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { openWindow, readAddressSpaceLimits, windowPage, XmcError } from './exports.ts'
 
-// The limit is put above what the process takes already, so that the same size fits everywhere.
+// The limit is put above what the process takes already, so that the same size fits everywhere. Threads and
+// the allocator take some more until the window is opened, the more the busier the machine is: the room is
+// chosen far from where another half would fit.
 readAddressSpaceLimits()
 const [roomMib, minimumPages] = process.argv.slice(2).map(Number)
 const used = Number.parseInt(readFileSync('/proc/self/statm', 'latin1'), 10) * 4096
