@@ -7,6 +7,7 @@ const RUNNING = {
   shutdownCode: undefined,
   paused: false,
   pages: 1,
+  maximumPages: 1,
   virtualCpus: 1,
 }
 

@@ -19,13 +19,15 @@ function world() {
 
 describe('Domains', () => {
   it('tells what Xen knows of a domain', () => {
-    const { domains } = world()
+    const { kernel, domains } = world()
+    kernel.domains.get(1)!.maximumPages = 0x2100
     expect(domains.information(GUEST)).toEqual({
       domain: 1,
       dying: false,
       shutdownCode: undefined,
       paused: false,
       pages: 0x2000,
+      maximumPages: 0x2100,
       virtualCpus: 2,
     })
   })

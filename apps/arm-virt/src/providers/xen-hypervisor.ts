@@ -100,7 +100,8 @@ export class XenHypervisor implements Hypervisor {
     this.virtualCpus = this.#model.virtualCpus
     this.#foreign = xen.foreignMemory()
     this.#grants = xen.grantTable()
-    this.ram = findRam(this.#foreign, domain, this.#domains.maximumFrame(domain))
+    const highest = this.#domains.maximumFrame(domain)
+    this.ram = findRam(this.#foreign, domain, highest, information?.maximumPages)
     if (this.ram.length === 0) {
       throw new DomainUnavailableError(domain, 'it has no RAM where Xen on Arm puts it')
     }

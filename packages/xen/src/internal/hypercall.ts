@@ -44,6 +44,8 @@ export interface DomainInformation {
   readonly paused: boolean
   /** Pages of memory that it has now. */
   readonly pages: number
+  /** Most pages of memory that it may have, which the toolstack decides; it may have fewer, with a balloon. */
+  readonly maximumPages: number
   /** Virtual CPUs that it was made with. */
   readonly virtualCpus: number
 }
@@ -80,6 +82,7 @@ export function readDomainInformation(view: DataView): DomainInformation {
     shutdownCode: (flags & SHUTDOWN) === 0 ? undefined : (flags >>> SHUTDOWN_CODE_SHIFT) & 0xff,
     paused: (flags & PAUSED) !== 0,
     pages: Number(view.getBigUint64(DOMCTL_PAYLOAD + 8, true)),
+    maximumPages: Number(view.getBigUint64(DOMCTL_PAYLOAD + 16, true)),
     virtualCpus: view.getUint32(DOMCTL_PAYLOAD + 68, true) + 1,
   }
 }

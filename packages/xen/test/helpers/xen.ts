@@ -21,6 +21,8 @@ export interface DoubleDomain {
   flags: number
   pages: number
   maximumFrame: number
+  /** As many as it has, unless given. */
+  maximumPages?: number
 }
 
 /**
@@ -148,6 +150,7 @@ export class XenKernel extends Kernel {
     view.setUint16(16, id, true)
     view.setUint32(20, domain.flags, true)
     view.setBigUint64(24, BigInt(domain.pages), true)
+    view.setBigUint64(32, BigInt(domain.maximumPages ?? domain.pages), true)
     view.setUint32(80, domain.virtualCpus, true)
     view.setUint32(84, domain.virtualCpus - 1, true)
     file.write(0, bytes)
