@@ -14,7 +14,7 @@ export const BASE = 0x0200_0000n
 const TURNS = 1000
 
 /** And then waits of some milliseconds each. */
-const WAITS = 1000
+const WAITS = 6000
 const WAIT_MILLISECONDS = 10
 
 /** A device model as small as can be: it keeps every request, and answers reads with one value. */

@@ -5,6 +5,7 @@ import type { TargetWindow } from '@xmc/core'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createMemoryFile, openWindow, windowPage } from '../src/index.ts'
 import { runChild } from './helpers/child.ts'
+import { memoryAreaLimit, reasonAgainstBuffer } from './helpers/machine.ts'
 import { bytesOf, firstBytes } from './helpers/pages.ts'
 import { countAreas, countFileDescriptors } from './helpers/process-memory.ts'
 
@@ -57,8 +58,11 @@ describe('openWindow', () => {
     expect(window.pageCount).toBe(3)
   })
 
-  it('may exceed 4 GiB, and is read, written and mapped beyond them', () => {
-    using window = openWindow({ bytes: 2 ** 32 + 2 ** 26 })
+  it('may exceed 4 GiB, and is read, written and mapped beyond them', ({ skip }) => {
+    const bytes = 2 ** 32 + 2 ** 26
+    const missing = reasonAgainstBuffer(bytes)
+    if (missing !== undefined) return skip(missing)
+    using window = openWindow({ bytes })
     using file = numberedFile(2)
     expect(window.pageCount).toBe(1_064_960)
     const view = new DataView(window.buffer, window.byteOffset)
@@ -93,8 +97,11 @@ describe('openWindow', () => {
     expect([...bytes]).toEqual([4, 99])
   })
 
-  it('halves the size until V8 and the kernel accept it, and says so', () => {
-    refuseBuffersAbove(2 ** 30 + 8192)
+  it('halves the size until V8 and the kernel accept it, and says so', ({ skip }) => {
+    const largest = 2 ** 30 + 8192
+    const missing = reasonAgainstBuffer(largest)
+    if (missing !== undefined) return skip(missing)
+    refuseBuffersAbove(largest)
     using window = openWindow({ bytes: 2 ** 32, minimumPages: 1000 })
     expect(window.requestedPages).toBe(1_048_576)
     expect(window.pageCount).toBe(262_144)
@@ -103,8 +110,11 @@ describe('openWindow', () => {
     expect(() => window.reset(windowPage(262_144), 1)).toThrow('page: expected an integer')
   })
 
-  it('stops at the minimum, which need not be a half', () => {
-    refuseBuffersAbove(700_002 * 4096)
+  it('stops at the minimum, which need not be a half', ({ skip }) => {
+    const largest = 700_002 * 4096
+    const missing = reasonAgainstBuffer(largest)
+    if (missing !== undefined) return skip(missing)
+    refuseBuffersAbove(largest)
     using window = openWindow({ bytes: 2 ** 32, minimumPages: 700_000 })
     expect(window.pageCount).toBe(700_000)
   })
@@ -275,7 +285,11 @@ describe('map', () => {
     expect(bytesOf(window, 0, 4)).toEqual(new Uint8Array(4 * 4096))
   })
 
-  it('names the limit of memory areas when the kernel has no more, and harms nothing', async () => {
+  it('names the limit of memory areas when the kernel has no more, and harms nothing', async ({
+    skip,
+  }) => {
+    const limit = memoryAreaLimit()
+    if (limit > 2 ** 18) return skip(`vm.max_map_count is ${limit}, which takes too long to use up`)
     const child = await runChild(new URL('children/memory-area-limit.ts', import.meta.url))
     const outcome = {
       errnoName: 'ENOMEM',

@@ -33,7 +33,7 @@ function driverWith(options: Partial<BlockDriverOptions> = {}): BlockDriver {
     interrupt,
     pages,
     dma,
-    timeoutMilliseconds: 20_000,
+    timeoutMilliseconds: 120_000,
     ...options,
   })
 }

@@ -27,7 +27,7 @@ beforeEach(() => {
 
 function options(change: Partial<DriverTransportOptions> = {}): DriverTransportOptions {
   const { bus, line: interrupt, frames: pages, plain: dma } = guest
-  return { bus, address: BASE, interrupt, pages, dma, timeoutMilliseconds: 20_000, ...change }
+  return { bus, address: BASE, interrupt, pages, dma, timeoutMilliseconds: 120_000, ...change }
 }
 
 describe('discoverTransports', () => {

@@ -8,7 +8,7 @@ import { build } from 'rolldown'
 const packageRoot = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Milliseconds after which a process is ended by SIGTERM. */
-const TIME_LIMIT = 60_000
+const TIME_LIMIT = 110_000
 
 /** How a process ended. */
 export interface ProgramResult {

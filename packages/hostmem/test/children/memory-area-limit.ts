@@ -1,8 +1,10 @@
 import { SystemCallError } from '@xmc/core'
 import { createMemoryFile, memoryAreas, openWindow, windowPage } from '../../src/index.ts'
+import { memoryAreaLimit } from '../helpers/machine.ts'
 import { countAreas } from '../helpers/process-memory.ts'
 
-const pageCount = 200_000
+// More than two areas a page would use up.
+const pageCount = memoryAreaLimit() * 3
 // The kernel's limit is to be met, and not the budget below it.
 memoryAreas().budget = 4 * pageCount
 const file = createMemoryFile({ name: 'areas', size: 4096 })

@@ -18,7 +18,7 @@ export interface ChildOptions {
   /** Arguments of the program. */
   readonly arguments?: readonly string[]
   /** Soft and hard limit of address space in KiB, as `ulimit -v` takes it. */
-  readonly addressSpaceKib?: number
+  readonly addressSpaceKib?: number | 'unlimited'
 }
 
 /** Bundles a TypeScript program with the sources of this package, and runs it in a process of its own. */
