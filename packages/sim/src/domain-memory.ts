@@ -1,6 +1,6 @@
-import { InvalidArgumentError, PAGE_SIZE, windowPage, XmcError } from '@xmc/core'
-import { type HostMemoryWindow, openWindow } from '@xmc/hostmem'
+import { InvalidArgumentError, PAGE_SIZE, XmcError } from '@xmc/core'
 import type { DomainId } from './identifiers.ts'
+import { MemoryRegionView } from './internal/memory-region-view.ts'
 import type { MachineMemory } from './machine-memory.ts'
 import type { PhysicalToMachine } from './p2m.ts'
 
@@ -10,13 +10,6 @@ const REGION_FRAMES = 2 ** 18
 /** Regions start and end at 2 MiB where they can, so that neighbouring frames share one. */
 const REGION_ALIGNMENT = 512
 
-interface Region {
-  /** First frame. */
-  readonly first: number
-  readonly count: number
-  window: HostMemoryWindow | undefined
-}
-
 /**
  * A domain's memory as the domain itself sees it: for guest drivers in TypeScript, and for tests.
  *
@@ -25,14 +18,15 @@ interface Region {
  * to a hole throws {@link GuestAddressError}; a paged-out frame is served as if the pager were quick.
  *
  * The memory is laid out in regions of up to 1 GiB, each a window of host memory that is opened with
- * the first access and follows the domain's frames from then on. Only {@link DomainMemory.view} shows
- * their borders.
+ * the first access. Frames are mapped there when they are accessed, and follow the domain's from then on;
+ * they are unmapped again where memory areas are short. Only {@link DomainMemory.view} shows the borders
+ * of regions; what it has shown stays mapped.
  */
 export class DomainMemory {
   readonly #domain: DomainId
   readonly #p2m: PhysicalToMachine
   readonly #machine: MachineMemory
-  #regions: Region[] = []
+  #regions: MemoryRegionView[] = []
   #closed = false
   readonly #scratch = new Uint8Array(8)
   readonly #scratchView = new DataView(this.#scratch.buffer)
@@ -141,6 +135,8 @@ export class DomainMemory {
    *
    * @throws GuestAddressError `ERR_XMC_GUEST_ADDRESS` when any frame is a hole, or when the frames lie in
    * two regions: what one `populate` brought, up to 1 GiB, is in one
+   * @throws MemoryAreasError `ERR_XMC_MEMORY_AREAS` when the frames lie in more pieces than the process has
+   * memory areas for
    */
   view(frame: number, count: number): Uint8Array {
     const address = frame * PAGE_SIZE
@@ -149,9 +145,7 @@ export class DomainMemory {
     if (region === undefined || frame + count > region.first + region.count) {
       throw new GuestAddressError(this.#domain, address, count * PAGE_SIZE, 'crosses a region')
     }
-    const { buffer, byteOffset } = this.#windowOf(region)
-    const start = byteOffset + (frame - region.first) * PAGE_SIZE
-    return new Uint8Array(buffer, start, count * PAGE_SIZE)
+    return region.show(frame, count)
   }
 
   /**
@@ -174,7 +168,7 @@ export class DomainMemory {
   close(): void {
     this.#closed = true
     this.#forget()
-    for (const region of this.#regions) region.window?.close()
+    for (const region of this.#regions) region.close()
     this.#regions = []
   }
 
@@ -226,17 +220,16 @@ export class DomainMemory {
   #seek(address: number): void {
     const frame = Math.floor(address / PAGE_SIZE)
     const region = this.#regionOf(frame)
-    const extent = this.#p2m.extentAround(frame)
-    if (region === undefined || extent === undefined) {
+    const run = this.#p2m.runAt(frame)
+    if (region === undefined || run === undefined) {
       throw new GuestAddressError(this.#domain, address, 1, 'is not in RAM')
     }
-    const { buffer, byteOffset } = this.#windowOf(region)
-    const bytes = region.count * PAGE_SIZE
+    region.map(run)
+    this.#data = region.data
+    this.#bytes = region.bytes
     this.#base = region.first * PAGE_SIZE
-    this.#data = new DataView(buffer, byteOffset, bytes)
-    this.#bytes = new Uint8Array(buffer, byteOffset, bytes)
-    this.#low = Math.max(extent.first, region.first) * PAGE_SIZE
-    this.#high = Math.min(extent.end, region.first + region.count) * PAGE_SIZE
+    this.#low = Math.max(run.frame, region.first) * PAGE_SIZE
+    this.#high = Math.min(run.frame + run.count, region.first + region.count) * PAGE_SIZE
   }
 
   #forget(): void {
@@ -246,31 +239,10 @@ export class DomainMemory {
     this.#bytes = this.#scratch
   }
 
-  #regionOf(frame: number): Region | undefined {
+  #regionOf(frame: number): MemoryRegionView | undefined {
     return this.#regions.find(
       (region) => frame >= region.first && frame < region.first + region.count,
     )
-  }
-
-  #windowOf(region: Region): HostMemoryWindow {
-    if (region.window !== undefined) return region.window
-    const window = openWindow({ pageCount: region.count, minimumPages: region.count })
-    region.window = window
-    for (const run of this.#p2m.runsIn(region.first, region.count)) {
-      this.#map(region, window, run.frame, run.count, run.machine)
-    }
-    return window
-  }
-
-  #map(
-    region: Region,
-    window: HostMemoryWindow,
-    frame: number,
-    count: number,
-    machine: number,
-  ): void {
-    const page = windowPage(frame - region.first)
-    window.map(page, count, this.#machine.fd, machine * PAGE_SIZE, true)
   }
 
   #follow(frame: number, count: number, populated: boolean): void {
@@ -278,13 +250,7 @@ export class DomainMemory {
     for (const region of this.#regions) {
       const first = Math.max(frame, region.first)
       const length = Math.min(frame + count, region.first + region.count) - first
-      if (region.window === undefined || length <= 0) continue
-      if (!populated) region.window.reset(windowPage(first - region.first), length)
-      else {
-        for (const run of this.#p2m.runsIn(first, length)) {
-          this.#map(region, region.window, run.frame, run.count, run.machine)
-        }
-      }
+      if (length > 0) region.follow(first, length, populated)
     }
   }
 
@@ -302,7 +268,9 @@ export class DomainMemory {
     )
     for (let at = from; at < to; at += REGION_FRAMES) {
       const count = Math.min(REGION_FRAMES, to - at)
-      this.#regions.push({ first: at, count, window: undefined })
+      const { fd } = this.#machine
+      const forget = (): void => this.#forget()
+      this.#regions.push(new MemoryRegionView({ first: at, count, fd, p2m: this.#p2m, forget }))
     }
     this.#regions = this.#regions.toSorted((a, b) => a.first - b.first)
   }

@@ -93,6 +93,12 @@ export class PhysicalToMachine {
     return { first, end }
   }
 
+  /** The run that `frame` is in, or undefined for a hole. It is another object after it has changed. */
+  runAt(frame: number): FrameRun | undefined {
+    const run = this.#runs[this.#indexAfter(frame) - 1]
+    return run !== undefined && frame < run.frame + run.count ? run : undefined
+  }
+
   /** The parts of `count` frames from `frame` on that are populated, in order. */
   runsIn(frame: number, count: number): FrameRun[] {
     const found: FrameRun[] = []
