@@ -134,7 +134,7 @@ export class PagesMissingError extends XmcError {
     super(
       'ERR_XMC_PAGES_MISSING',
       () =>
-        `${cache}: page ${hex(page)} cannot be mapped (${errnoName}): the guest has no memory there, or is gone`,
+        `${cache}: page ${hex(page)} cannot be mapped (${errnoName}): the guest has no memory there, or is gone${addressHint(page)}`,
     )
     this.cache = cache
     this.page = page
@@ -349,6 +349,15 @@ export function messageOf(thrown: unknown): string {
 }
 
 /**
+ * What to add to a message about a page that is not there, where its number looks like an address: pages from 1 TiB on
+ * are rare, and addresses from 256 MiB on are not.
+ */
+export function addressHint(page: number): string {
+  if (page < 2 ** 28 || page >= 2 ** 48) return ''
+  return ` (if ${hex(page)} is an address, its page is ${hex(Math.floor(page / 4096))})`
+}
+
+/**
  * Makes the next errors without stack frames. Gives the number of frames that they had, to be put back at once;
  * undefined where nothing was changed: errors have no frames, or the limit must not be set, as of frozen built-ins.
  */
@@ -360,6 +369,7 @@ function withoutFrames(): number | undefined {
 
 function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'object' && value !== null) return value.constructor?.name ?? 'an object'
   return String(value)
 }

@@ -19,12 +19,22 @@ import type { InvalidationReport } from './invalidation.ts'
 import { LOCK_WRITE } from './lock-flags.ts'
 import { flagsOf, type MapCacheOptions, type MapOptions } from './map-options.ts'
 import { Mapping } from './mapping.ts'
+import { checkMethods, checkOptions, type OptionNames } from './options.ts'
 import { PAGE_SIZE, type WindowPage } from './page.ts'
 import { PageSurface } from './page-surface.ts'
 import type { RamListener } from './ram-listener.ts'
 import { checkRetention, DEFAULT_BUDGET_BYTES } from './retention.ts'
 import { type CacheStatistics, COUNTER } from './statistics.ts'
 import { traceChannels } from './trace.ts'
+
+const OPTIONS: OptionNames<MapCacheOptions<number, MapBackend<number>>> = {
+  backend: true,
+  name: true,
+  retention: true,
+  quarantineBytes: true,
+  translate: true,
+  leakTracking: true,
+}
 
 /**
  * A cache of mappings of one guest's pages, in one window of host memory.
@@ -50,8 +60,12 @@ export class MapCache<
   private readonly leaks: LeakTracker | undefined
   private readonly idleTimer: NodeJS.Timeout | undefined
 
+  /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for an option out of range, or that there is not */
   constructor(options: MapCacheOptions<Page, Backend>) {
+    checkOptions('MapCache', options, OPTIONS)
     const { backend } = options
+    checkMethods('backend', backend, ['page', 'mapAt', 'unmapAt'])
+    checkMethods('backend.window', backend.window, ['reset'])
     const retention = checkRetention(
       options.retention ??
         (backend.pinned

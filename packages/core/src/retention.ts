@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from './errors.ts'
+import { checkOptions } from './options.ts'
 
 /**
  * How long a mapping that nobody has locked stays.
@@ -21,12 +22,15 @@ export type Retention =
 /** What a cache over memory that is not pinned does by default: keep up to 1 GiB. */
 export const DEFAULT_BUDGET_BYTES: number = 2 ** 30
 
+const OPTIONS = { kind: true, budgetBytes: true, idleMilliseconds: true } as const
+
 /**
  * Checks a retention: the budget is a positive safe integer, the idle time a positive number.
  *
  * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`
  */
 export function checkRetention(retention: Retention): Retention {
+  checkOptions('retention', retention, OPTIONS)
   if (retention.kind === 'at-once') return retention
   const { budgetBytes, idleMilliseconds } = retention
   if (!Number.isSafeInteger(budgetBytes) || budgetBytes <= 0) {

@@ -99,7 +99,7 @@ describe('InvalidArgumentError', () => {
     [undefined, 'undefined'],
     [null, 'null'],
     [Number.NaN, 'NaN'],
-    [7n, '7'],
+    [7n, '7n'],
     [Symbol('s'), 'Symbol(s)'],
     [[1, 2], 'Array'],
     [new Map(), 'Map'],

@@ -1,5 +1,6 @@
 import { constants } from 'node:os'
 import {
+  addressHint,
   countPages,
   errnoOf,
   isPageList,
@@ -38,9 +39,10 @@ export class ForeignMapError extends XmcError {
     const frameCount = countPages(frames)
     const likelyReasons = (errno === undefined ? undefined : REASONS.get(errno)) ?? []
     const text = (): string => {
+      const hint = firstFrame === undefined ? '' : addressHint(firstFrame)
       const from = firstFrame === undefined ? 'none' : `0x${firstFrame.toString(16)}`
       return (
-        `domain ${domain}: ${frameCount} frames from frame ${from} could not be mapped ` +
+        `domain ${domain}: ${frameCount} frames from frame ${from}${hint} could not be mapped ` +
         `(${errnoName ?? messageOf(cause)}): ` +
         (likelyReasons.length > 0
           ? `likely ${likelyReasons.join(', or ')}`

@@ -1,7 +1,10 @@
 import {
+  checkMethods,
+  checkOptions,
   countPages,
   InvalidArgumentError,
   type MapBackend,
+  type OptionNames,
   type Pages,
   ReadOnlyError,
   type TargetWindow,
@@ -44,6 +47,14 @@ export interface ForeignBackendOptions {
   readonly access?: 'read-write' | 'read-only' | 'as-requested' | undefined
 }
 
+const OPTIONS: OptionNames<ForeignBackendOptions> = {
+  memory: true,
+  domain: true,
+  window: true,
+  bucketShift: true,
+  access: true,
+}
+
 /**
  * Puts frames of one domain into a window, in buckets, for the engine of `@xmc/core`.
  *
@@ -62,8 +73,12 @@ export class ForeignBackend implements MapBackend<GuestFrame> {
   readonly domain: DomainId
   readonly #memory: ForeignMemory
 
-  /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for another domain id or access than there is */
+  /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for another domain id, access or option than there is, and
+   * without a memory or a window */
   constructor(options: ForeignBackendOptions) {
+    checkOptions('ForeignBackend', options, OPTIONS)
+    checkMethods('memory', options.memory, ['map', 'mapAsync', 'unmap'])
+    checkMethods('window', options.window, ['map', 'reset'])
     const { access = 'read-write' } = options
     // Any other word would give read-only pages to those who ask for writable ones.
     if (!ACCESS.has(access)) {

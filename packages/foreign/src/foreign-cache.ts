@@ -1,4 +1,4 @@
-import { MapCache, type MapCacheOptions } from '@xmc/core'
+import { checkOptions, MapCache, type MapCacheOptions, type OptionNames } from '@xmc/core'
 import { ForeignBackend, type ForeignBackendOptions } from './foreign-backend.ts'
 import type { GuestFrame } from './guest-frame.ts'
 
@@ -7,6 +7,19 @@ export interface ForeignCacheOptions
   extends ForeignBackendOptions,
     Omit<MapCacheOptions<GuestFrame, ForeignBackend>, 'backend'> {}
 
+const OPTIONS: OptionNames<ForeignCacheOptions> = {
+  memory: true,
+  domain: true,
+  window: true,
+  bucketShift: true,
+  access: true,
+  name: true,
+  retention: true,
+  quarantineBytes: true,
+  translate: true,
+  leakTracking: true,
+}
+
 /**
  * Makes a cache of one domain's memory, by guest frame.
  *
@@ -14,11 +27,12 @@ export interface ForeignCacheOptions
  * 1 GiB unless `retention` says otherwise. The window is the caller's, and stays open when the cache
  * is closed.
  *
- * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for an option out of range
+ * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for an option out of range, missing, or that there is not
  */
 export function createForeignCache(
   options: ForeignCacheOptions,
 ): MapCache<GuestFrame, ForeignBackend> {
+  checkOptions('createForeignCache', options, OPTIONS)
   const { memory, domain, window, bucketShift, access, ...cacheOptions } = options
   const backend = new ForeignBackend({ memory, domain, window, bucketShift, access })
   return new MapCache({ ...cacheOptions, backend })

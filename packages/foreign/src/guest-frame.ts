@@ -13,7 +13,11 @@ export type DomainId = number & { readonly __xmc: 'DomainId' }
  */
 export function guestFrame(value: number): GuestFrame {
   if (!isGuestFrame(value)) {
-    throw new InvalidArgumentError('guest frame', 'an integer from 0 to 2^52 - 1', value)
+    throw new InvalidArgumentError(
+      'guest frame',
+      'an integer from 0 to 2^52 - 1, which is a guest address / 4096',
+      value,
+    )
   }
   return value
 }

@@ -107,4 +107,42 @@ describe('createForeignCache', () => {
     memory.refusal = undefined
     expect(cache.map(guestFrame(3), 0, 1).length).toBe(1)
   })
+
+  const whole = { memory: new ScriptedForeignMemory(), domain: domainId(3), window: plainWindow() }
+  test.each([
+    [undefined, 'options'],
+    [{ ...whole, memory: undefined }, 'memory'],
+    [{ ...whole, memory: {} }, 'memory'],
+    [{ ...whole, window: undefined }, 'window'],
+    [{ ...whole, domain: undefined }, 'domain id'],
+    [{ ...whole, bucketshift: 12 }, 'bucketshift'],
+    [{ ...whole, retention: { kind: 'keep', budgetbytes: 4096 } }, 'budgetbytes'],
+  ])('refuses %o, as a program in JavaScript may give it', (options, field) => {
+    expect(() => Reflect.apply(createForeignCache, undefined, [options])).toThrow(
+      expect.objectContaining({ code: 'ERR_XMC_ARGUMENT', field }),
+    )
+  })
+
+  test('names the options that there are', () => {
+    expect(() => Reflect.apply(createForeignCache, undefined, [{ ...whole, windwo: 1 }])).toThrow(
+      'windwo: expected one of the options of createForeignCache (memory, domain, window, bucketShift, access, ' +
+        'name, retention, quarantineBytes, translate, leakTracking), got 1',
+    )
+  })
+
+  test('says which frame is meant where an address is given', () => {
+    const { memory, cache } = setUp()
+    memory.frameErrors.set(0x4000_1010, -EINVAL)
+    expect(() => cache.map(guestFrame(0x4000_1010), 0, 1)).toThrow(
+      'foreign: page 0x40001010 cannot be mapped (EINVAL): the guest has no memory there, or is gone ' +
+        '(if 0x40001010 is an address, its page is 0x40001)',
+    )
+    memory.refusal = new SystemCallError('privcmd mmapbatch', EINVAL, 'domain 3')
+    expect(() => cache.map(guestFrame(0x5000_1000), 0, 1)).toThrow(
+      'frames from frame 0x50001000 (if 0x50001000 is an address, its page is 0x50001) could not be mapped',
+    )
+    expect(() => Reflect.apply(guestFrame, undefined, [0x4000_1010n])).toThrow(
+      'guest frame: expected an integer from 0 to 2^52 - 1, which is a guest address / 4096, got 1073745936n',
+    )
+  })
 })

@@ -1,4 +1,6 @@
 import {
+  checkMethods,
+  checkOptions,
   countPages,
   InvalidArgumentError,
   isPageList,
@@ -32,6 +34,15 @@ export interface GrantBackendOptions {
   readonly window: TargetWindow
 }
 
+const TABLE_METHODS = [
+  'map',
+  'mapAsync',
+  'unmap',
+  'unmapAsync',
+  'setUnmapNotify',
+  'copy',
+] as const satisfies readonly (keyof GrantTable)[]
+
 /**
  * Puts granted pages of one domain into a window, for the engine of `@xmc/core`: the grant reference
  * is the page, consecutive ones or a list in any order.
@@ -57,8 +68,12 @@ export class GrantBackend implements MapBackend<GrantReference> {
   readonly #table: GrantTable
   readonly #ledger = new MappingLedger()
 
-  /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a number that is no domain id */
+  /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a number that is no domain id, an option that there is not,
+   * and without a table or a window */
   constructor(options: GrantBackendOptions) {
+    checkOptions('GrantBackend', options, { table: true, domain: true, window: true })
+    checkMethods('table', options.table, TABLE_METHODS)
+    checkMethods('window', options.window, ['map', 'reset'])
     this.window = options.window
     this.domain = domainId(options.domain)
     this.#table = options.table

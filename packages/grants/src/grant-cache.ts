@@ -1,4 +1,11 @@
-import { InvalidArgumentError, MapCache, type MapCacheOptions, PAGE_SIZE } from '@xmc/core'
+import {
+  checkOptions,
+  InvalidArgumentError,
+  MapCache,
+  type MapCacheOptions,
+  type OptionNames,
+  PAGE_SIZE,
+} from '@xmc/core'
 import { GrantBackend, type GrantBackendOptions } from './grant-backend.ts'
 import type { GrantReference } from './grant-reference.ts'
 
@@ -28,6 +35,16 @@ export interface GrantCacheOptions
   readonly persistent?: PersistentGrants | undefined
 }
 
+const OPTIONS: OptionNames<GrantCacheOptions> = {
+  table: true,
+  domain: true,
+  window: true,
+  persistent: true,
+  name: true,
+  quarantineBytes: true,
+  leakTracking: true,
+}
+
 /**
  * Makes a cache of the pages that one domain granted, by grant reference.
  *
@@ -35,14 +52,16 @@ export interface GrantCacheOptions
  * grant copy. Consecutive references are `cache.map(first, offset, length)`, scattered ones
  * `cache.mapList(references)`. The window is the caller's, and stays open when the cache is closed.
  *
- * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for an option out of range
+ * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for an option out of range, missing, or that there is not
  */
 export function createGrantCache(
   options: GrantCacheOptions,
 ): MapCache<GrantReference, GrantBackend> {
+  checkOptions('createGrantCache', options, OPTIONS)
   const { table, domain, window, persistent, ...cacheOptions } = options
   const backend = new GrantBackend({ table, domain, window })
   if (persistent === undefined) return new MapCache({ ...cacheOptions, backend })
+  checkOptions('persistent', persistent, { maximumPages: true, idleMilliseconds: true })
   const { maximumPages, idleMilliseconds } = persistent
   if (!Number.isInteger(maximumPages) || maximumPages < 1 || maximumPages >= 2 ** 31) {
     throw new InvalidArgumentError(

@@ -191,4 +191,18 @@ describe('persistent grants', () => {
       expect.objectContaining({ code: 'ERR_XMC_ARGUMENT', field }),
     )
   })
+
+  const whole = { table: new SmallGrantTable(), domain: domainId(3), window: plainWindow() }
+  test.each([
+    [undefined, 'options'],
+    [{ ...whole, table: undefined }, 'table'],
+    [{ ...whole, table: { map: () => {} } }, 'table'],
+    [{ ...whole, window: {} }, 'window'],
+    [{ ...whole, retention: { kind: 'at-once' } }, 'retention'],
+    [{ ...whole, persistent: { maximumpages: 1, idleMilliseconds: 1 } }, 'maximumpages'],
+  ])('refuses %o, as a program in JavaScript may give it', (options, field) => {
+    expect(() => Reflect.apply(createGrantCache, undefined, [options])).toThrow(
+      expect.objectContaining({ code: 'ERR_XMC_ARGUMENT', field }),
+    )
+  })
 })

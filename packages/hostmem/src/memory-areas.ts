@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { InvalidArgumentError, MemoryAreasError, type WindowAreas } from '@xmc/core'
+import { checkOptions, InvalidArgumentError, MemoryAreasError, type WindowAreas } from '@xmc/core'
 
 /** What the kernel allows where it does not say: Linux's default of vm.max_map_count. */
 export const USUAL_MEMORY_AREA_LIMIT = 65_530
@@ -82,6 +82,7 @@ export class MemoryAreaAccount {
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a limit or budget that is not a positive integer */
   constructor(options: MemoryAreaOptions = {}) {
+    checkOptions('MemoryAreaAccount', options, { limit: true, budget: true, measure: true })
     const { limit = readLimit(), measure = countProcessAreas } = options
     checkCount('limit', limit)
     this.limit = limit

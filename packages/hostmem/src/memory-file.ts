@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs'
-import { ClosedError, InvalidArgumentError, SystemCallError } from '@xmc/core'
+import { ClosedError, checkOptions, InvalidArgumentError, SystemCallError } from '@xmc/core'
 import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
@@ -25,6 +25,7 @@ export interface MemoryFileOptions {
  * @throws SystemCallError `ERR_XMC_SYSTEM_CALL`: `EMFILE` for too many open files, `EFBIG` for a size beyond the kernel's
  */
 export function createMemoryFile(options: MemoryFileOptions): MemoryFile {
+  checkOptions('createMemoryFile', options, { name: true, size: true })
   const { name, size } = options
   checkName(name)
   checkSize(size)

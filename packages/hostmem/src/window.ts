@@ -1,6 +1,7 @@
 import { markAsUntransferable } from 'node:worker_threads'
 import {
   ClosedError,
+  checkOptions,
   InvalidArgumentError,
   PAGE_SIZE,
   RefusedError,
@@ -65,6 +66,14 @@ export type WindowSizeReason = 'as-requested' | Refusal
  * @throws WindowAllocationError `ERR_XMC_WINDOW_ALLOCATION` when `minimumPages` are refused, too
  */
 export function openWindow(options: WindowOptions): HostMemoryWindow {
+  checkOptions('openWindow', options, {
+    pageCount: true,
+    bytes: true,
+    shared: true,
+    minimumPages: true,
+    memoryAreas: true,
+    areaAccount: true,
+  })
   const requestedPages = requestedPageCount(options)
   const { shared = false, minimumPages = Math.min(requestedPages, 4096) } = options
   if (typeof shared !== 'boolean') {

@@ -143,6 +143,10 @@ describe('openWindow', () => {
     [{ pageCount: '1' }, 'pageCount: expected an integer from 1 to 2147483648'],
     [{ pageCount: 1, bytes: 4096 }, 'bytes: expected nothing beside the option pageCount'],
     [{ bytes: 0 }, 'bytes: expected an integer from 1 to 8796093022208, got 0'],
+    [
+      { byets: 4096 },
+      'byets: expected one of the options of openWindow (pageCount, bytes, shared, minimum',
+    ],
     [{ bytes: 4096.5 }, 'bytes: expected an integer from 1 to 8796093022208, got 4096.5'],
     [{ bytes: 2 ** 43 + 1 }, 'bytes: expected an integer from 1 to 8796093022208'],
     [{ pageCount: 4, minimumPages: 5 }, 'minimumPages: expected an integer from 1 to 4'],
@@ -151,6 +155,12 @@ describe('openWindow', () => {
   ])('refuses %j', (options, message) => {
     // @ts-expect-error not only sound options are given here
     expect(() => openWindow(options)).toThrow(message)
+  })
+
+  it('shows a bigint as one where a number is wanted', () => {
+    expect(() => Reflect.apply(openWindow, undefined, [{ bytes: 2n ** 32n }])).toThrow(
+      'bytes: expected an integer from 1 to 8796093022208, got 4294967296n',
+    )
   })
 
   describe('under RLIMIT_AS', () => {
