@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises'
+import { punchHole } from '@xmc/hostmem'
 import { type Disk, FileDisk } from '@xmc/virtio'
 import { SameFileError } from './errors.ts'
 
@@ -12,11 +13,16 @@ export interface OpenDisk extends Disk {
 /** How a disk is opened. */
 export type DiskOpener = (
   path: string,
-  options: { readonly readOnly: boolean },
+  options: {
+    readonly readOnly: boolean
+    /** What the guest sees as serial number; by default none. */
+    readonly identity?: string | undefined
+  },
 ) => Promise<OpenDisk>
 
-/** Opens a regular file as a disk. */
-export const openFileDisk: DiskOpener = (path, options) => FileDisk.open(path, options)
+/** Opens a regular file or a block device as a disk that can give space back. */
+export const openFileDisk: DiskOpener = (path, options) =>
+  FileDisk.open(path, { ...options, deallocate: punchHole })
 
 /**
  * Opens disks, in order; none stays open when one cannot be.
@@ -26,13 +32,16 @@ export const openFileDisk: DiskOpener = (path, options) => FileDisk.open(path, o
  */
 export async function openDisks(
   paths: readonly string[],
-  options: { readonly readOnly: boolean },
+  options: { readonly readOnly: boolean; readonly serials?: readonly string[] | undefined },
   open: DiskOpener = openFileDisk,
 ): Promise<readonly OpenDisk[]> {
+  const { readOnly, serials = [] } = options
   const disks: OpenDisk[] = []
   try {
-    for (const path of paths) disks.push(await open(path, options))
-    if (!options.readOnly) await requireDistinct(paths)
+    for (const [index, path] of paths.entries()) {
+      disks.push(await open(path, { readOnly, identity: serials[index] }))
+    }
+    if (!readOnly) await requireDistinct(paths)
     return disks
   } catch (error) {
     for (const disk of disks) await disk.close()

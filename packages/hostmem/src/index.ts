@@ -12,6 +12,7 @@ export {
   type MemoryFileOptions,
 } from './memory-file.ts'
 export * from './platform.ts'
+export * from './punch-hole.ts'
 export {
   type HostMemoryWindow,
   openWindow,

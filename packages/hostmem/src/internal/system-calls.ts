@@ -45,6 +45,13 @@ export interface SystemCalls {
   readonly memcpy: (target: Uint8Array, source: Uint8Array, length: number) => number
   readonly memfdCreate: (name: string, flags: number) => number
   readonly fallocate: (fd: number, mode: number, offset: number, length: number) => number
+  /** As `fallocate`, on another thread. Resolves with 0, or the errno. */
+  readonly fallocateAsync: (
+    fd: number,
+    mode: number,
+    offset: number,
+    length: number,
+  ) => Promise<number>
   /** Fills in the soft and the hard limit. */
   readonly getrlimit: (resource: number, limits: BigUint64Array) => number
   /** Takes the soft and the hard limit. */
@@ -78,6 +85,7 @@ function load(): SystemCalls {
   const mmap = libc.func(
     'int64_t mmap(uint64_t address, size_t length, int protection, int flags, int fd, int64_t offset)',
   )
+  const fallocate = libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)')
   return {
     mmap,
     mmapAsync: (...parameters) =>
@@ -91,7 +99,15 @@ function load(): SystemCalls {
     madvise: libc.func('int madvise(uint64_t address, size_t length, int advice)'),
     memcpy: libc.func('uint64_t memcpy(void *target, const void *source, size_t length)'),
     memfdCreate: libc.func('memfd_create', 'int', ['const char *', 'unsigned int']),
-    fallocate: libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
+    fallocate,
+    fallocateAsync: (...parameters) =>
+      new Promise((resolve, reject) => {
+        fallocate.async(...parameters, (error: unknown, result: number) => {
+          // koffi keeps the errno of the other thread for the time of this callback.
+          if (error === null) resolve(result === 0 ? 0 : koffi.errno())
+          else reject(error)
+        })
+      }),
     getrlimit: libc.func('int getrlimit(int resource, void *limits)'),
     setrlimit: libc.func('int setrlimit(int resource, const void *limits)'),
     errno: () => koffi.errno(),

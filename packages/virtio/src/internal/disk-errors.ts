@@ -65,6 +65,9 @@ const UNSUPPORTED: ReadonlySet<string> = new Set([
   'ENODEV',
   'ENOTTY',
   'EPERM',
+  // Of a call that is made through a library which is not there.
+  'ERR_XMC_NATIVE_LIBRARY',
+  'ERR_XMC_UNSUPPORTED_PLATFORM',
 ])
 
 const OF_THIS_WRITE_ALONE: ReadonlySet<string> = new Set([
