@@ -1,4 +1,4 @@
-import type { CacheStatistics } from '@xmc/core'
+import { type CacheStatistics, kindOfError, ReportLimiter } from '@xmc/core'
 import { AddressSpace, MmioRegion } from '@xmc/memory-region'
 import {
   EmptyTransport,
@@ -15,7 +15,12 @@ import {
   VIRTIO_MMIO_SLOTS,
 } from './address-map.ts'
 import { BoardMemory } from './board-memory.ts'
-import { type BoardConfiguration, type BoardOptions, boardConfiguration } from './configuration.ts'
+import {
+  type BoardConfiguration,
+  type BoardFault,
+  type BoardOptions,
+  boardConfiguration,
+} from './configuration.ts'
 import type { DomainEnd, Hypervisor } from './hypervisor.ts'
 import { type DispatcherStatistics, IoreqDispatcher } from './ioreq-dispatcher.ts'
 
@@ -29,7 +34,7 @@ export interface BoardStatistics {
   readonly ioreq: DispatcherStatistics
   /** One for each device, in the order of the slots. */
   readonly transports: readonly TransportStatistics[]
-  /** Faults that were reported to `onFault`. */
+  /** Faults, whether told to `onFault` one by one or in a count. */
   readonly faults: number
 }
 
@@ -52,7 +57,7 @@ export class Board {
   readonly transports: readonly MmioTransport[]
   readonly #dispatcher: IoreqDispatcher
   readonly #unsubscribe: () => void
-  #faults = 0
+  readonly #faults: ReportLimiter<BoardFault>
   #closing: Promise<void> | undefined
 
   /**
@@ -81,6 +86,7 @@ export class Board {
     this.configuration = configuration
     this.hypervisor = hypervisor
     this.memory = memory
+    this.#faults = new ReportLimiter(configuration.onFault)
     this.transports = configuration.devices.map((device, slot) => {
       const line = transportInterrupt(slot)
       return new MmioTransport({
@@ -114,7 +120,7 @@ export class Board {
       grants: this.memory.grants.statistics,
       ioreq: this.#dispatcher.statistics,
       transports: this.transports.map((transport) => transport.statistics),
-      faults: this.#faults,
+      faults: this.#faults.statistics.reports,
     }
   }
 
@@ -146,6 +152,7 @@ export class Board {
     // First, so that no access of the guest finds a half-closed board.
     this.#dispatcher.close()
     await Promise.all(this.transports.map((transport) => transport.close()))
+    this.#faults.flush()
     this.space.close()
     this.memory.close()
   }
@@ -185,9 +192,8 @@ export class Board {
   }
 
   #fault(cause: unknown, slot?: number): void {
-    this.#faults += 1
     const error = cause instanceof Error ? cause : new Error(String(cause))
-    this.configuration.onFault({ slot, error })
+    this.#faults.report(`${slot ?? 'board'} ${kindOfError(error)}`, { slot, error })
   }
 }
 

@@ -39,8 +39,12 @@ export interface BoardOptions {
   readonly foreignBudgetBytes?: number | undefined
   /** Bytes of the window for grants; 256 MiB by default. A smaller one is taken where it is refused. */
   readonly grantWindowBytes?: number | undefined
-  /** Is told of faults of the board and its devices; must not throw. By default they are only counted. */
-  readonly onFault?: ((fault: BoardFault) => void) | undefined
+  /**
+   * Is told of faults of the board and its devices: of the first 5 of a kind and slot, and then once in 10 s of the
+   * last and how many there were (`repeated`, 0 before), since a guest can cause as many as it likes. By default
+   * they are only counted.
+   */
+  readonly onFault?: ((fault: BoardFault, repeated: number) => void) | undefined
 }
 
 /** A board, and the guest that a hypervisor shall make for it. */
@@ -62,7 +66,7 @@ export interface BoardConfiguration {
   readonly foreignWindowBytes: number
   readonly foreignBudgetBytes: number
   readonly grantWindowBytes: number
-  readonly onFault: (fault: BoardFault) => void
+  readonly onFault: (fault: BoardFault, repeated: number) => void
 }
 
 /** {@link MachineOptions}, checked, with nothing left out but the listener. */

@@ -64,9 +64,9 @@ export class DiskMachine {
     const configuration = machineConfiguration({
       ...options,
       devices,
-      onFault: (fault) => {
+      onFault: (fault, repeated) => {
         firstErrors.fault ??= fault.error
-        onFault?.(fault)
+        onFault?.(fault, repeated)
       },
     })
     const hypervisor = SimulatedHypervisor.create(configuration)

@@ -31,6 +31,10 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   signal: interruption.signal,
+  onServing(resized) {
+    process.on('SIGUSR2', resized)
+    return () => process.off('SIGUSR2', resized)
+  },
 })
 if (written) process.exitCode = exitCode
 process.removeListener('SIGINT', interrupt)

@@ -14,6 +14,8 @@ export interface ServeDomainOptions {
   readonly domain: number
   /** Images, one for each transport, in the order of the slots; 1 to 11. */
   readonly disks: readonly string[]
+  /** What the guest sees as serial number of each, up to 20 ASCII characters; none by default. */
+  readonly serials?: readonly string[] | undefined
   /** Whether the guest may only read them; false by default. */
   readonly readOnly?: boolean | undefined
   /** How the guest addresses memory; `grants` by default. */
@@ -26,8 +28,16 @@ export interface ServeDomainOptions {
   readonly signal?: AbortSignal | undefined
   /** Opens disks; as files by default. */
   readonly openDisk?: DiskOpener | undefined
-  /** Is told what the user may want to know: that the guest can come, what went wrong. */
+  /**
+   * Is told what the user may want to know: that the guest can come, what went wrong. Of what the guest can cause, the first 5
+   * of a kind and disk, and then once in 10 s how many there were.
+   */
   readonly onNotice?: ((text: string) => void) | undefined
+  /**
+   * Is given what looks at the sizes of the disks again and tells the guest, to be called when one has changed; returns what
+   * takes it away.
+   */
+  readonly onServing?: ((resized: () => void) => () => void) | undefined
   /** Attaches to the domain; through real Xen by default. It is closed at the end. */
   readonly attach?: ((domain: number) => Hypervisor) | undefined
 }
@@ -66,8 +76,8 @@ export interface ServeDomainSummary {
  * @throws LeftoversError `ERR_XMC_LEFTOVERS` when something of the guest was still mapped or bound at the end
  */
 export async function serveDomain(options: ServeDomainOptions): Promise<ServeDomainSummary> {
-  const { domain, openDisk, readOnly = false } = options
-  const disks = await openDisks(options.disks, { readOnly }, openDisk)
+  const { domain, openDisk, readOnly = false, serials } = options
+  const disks = await openDisks(options.disks, { readOnly, serials }, openDisk)
   try {
     const attach = options.attach ?? attachToXen(options.onNotice)
     const hypervisor = attach(domain)
@@ -88,25 +98,43 @@ async function serveWith(
 ): Promise<ServeDomainSummary> {
   const { addressing = 'grants', queueSize = 256, inFlight, onNotice, readOnly = false } = options
   const { domain, virtualCpus } = hypervisor
-  const onError = ({ message }: BlockRequestError): void => onNotice?.(message)
-  const devices = disks.map((disk) => new BlockDevice({ disk, queueSize, inFlight, onError }))
+  const tell = (where: string, { message }: Error, repeated: number): void =>
+    onNotice?.(`${where}: ${message}${repeated === 0 ? '' : ` (the last of ${repeated} like it)`}`)
+  const devices = disks.map((disk, slot) => {
+    const onError = (error: BlockRequestError, repeated: number): void =>
+      tell(`slot ${slot}`, error, repeated)
+    return new BlockDevice({ disk, queueSize, inFlight, onError })
+  })
   const board = Board.open(hypervisor, {
     devices,
     addressing,
     // The hypervisor refuses references that the guest does not have.
     grantFrames: MAX_GRANT_FRAMES,
-    onFault: ({ slot, error }) =>
-      onNotice?.(`${slot === undefined ? 'board' : `slot ${slot}`}: ${error.message}`),
+    onFault: ({ slot, error }, repeated) =>
+      tell(slot === undefined ? 'board' : `slot ${slot}`, error, repeated),
   })
+  const lookAtSizes = (): void => {
+    for (const [slot, device] of devices.entries()) {
+      try {
+        device.resized()
+      } catch (error) {
+        tell(`slot ${slot}`, error instanceof Error ? error : new Error(String(error)), 0)
+      }
+    }
+  }
   const started = performance.now()
   let end: ServingEnd
+  let unsubscribe: (() => void) | undefined
   try {
     noteWindows(board, onNotice)
     const count = disks.length === 1 ? '1 disk' : `${disks.length} disks`
     onNotice?.(`serving ${count} to domain ${domain}, ${addressing}`)
+    unsubscribe = options.onServing?.(lookAtSizes)
     end = await endOfServing(hypervisor, options.signal)
   } finally {
+    unsubscribe?.()
     await board.close()
+    for (const device of devices) device.flushReports()
   }
   const leftovers = hypervisor.leftovers()
   if (leftovers.length > 0) throw new LeftoversError(leftovers)
@@ -154,7 +182,10 @@ function attachToXen(
 ): (domain: number) => Hypervisor {
   return (domain) => {
     const hypervisor = XenHypervisor.attach(domain, {
-      onError: (error) => onNotice?.(error instanceof Error ? error.message : String(error)),
+      onError: (error, repeated) => {
+        const message = error instanceof Error ? error.message : String(error)
+        onNotice?.(repeated === 0 ? message : `${message} (the last of ${repeated} like it)`)
+      },
     })
     if (hypervisor.adopts) {
       onNotice?.(

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
@@ -43,6 +43,19 @@ function served(options: Omit<ServeDomainOptions, 'domain'>) {
     while (!notices.some((text) => text.startsWith('serving'))) await setImmediate()
   }
   return { hypervisor, notices, summary, ready }
+}
+
+/** What a guest sees as serial numbers of its first disks. */
+async function identities(hypervisor: SimulatedHypervisor, count: number): Promise<string[]> {
+  const guest = new SimulatedGuest(hypervisor, { addressing: 'grants' })
+  const seen: string[] = []
+  for (let slot = 0; slot < count; slot++) {
+    const driver = guest.blockDriver(slot, { queueSize: 16 })
+    await driver.start()
+    seen.push(await driver.getId())
+    await driver.close()
+  }
+  return seen
 }
 
 describe('serveDomain', () => {
@@ -106,6 +119,85 @@ describe('serveDomain', () => {
     expect(board.transports[0]).toMatchObject({ used: 8, mostInFlight: 2 })
   })
 
+  it('tells a guest no name of a file, and the serial number that is asked for', async () => {
+    const disks = [image('customer-4711', 1), image('b', 2)]
+    const { hypervisor, summary, ready } = served({ disks, serials: ['data 1'] })
+    await ready()
+    expect(await identities(hypervisor, 2)).toEqual(['data 1', ''])
+    hypervisor.guest.shutdown()
+    await summary
+  })
+
+  it('gives the space back that a guest discards, and lets the guest see a disk that grows', async () => {
+    const path = image('a', 1)
+    let resized: (() => void) | undefined
+    let isServing = false
+    const { hypervisor, notices, summary, ready } = served({
+      disks: [path],
+      onServing: (look) => {
+        resized = look
+        isServing = true
+        return () => {
+          isServing = false
+        }
+      },
+    })
+    await ready()
+    const guest = new SimulatedGuest(hypervisor, { addressing: 'grants' })
+    const driver = guest.blockDriver(0, { queueSize: 16 })
+    await driver.start()
+    await driver.discard(8, 64)
+    const bytes = readFileSync(path)
+    expect([bytes[4095], bytes[4096], bytes[36_863], bytes[36_864]]).toEqual([1, 0, 0, 1])
+    const changed = new Promise<number>((resolve) => {
+      driver.onConfigurationChange(({ capacity }) => resolve(capacity))
+    })
+    truncateSync(path, 131_072)
+    resized?.()
+    expect(await changed).toBe(256)
+    expect(await driver.readBytes(255, 512)).toEqual(new Uint8Array(512))
+    expect(isServing).toBe(true)
+    await driver.close()
+    hypervisor.guest.shutdown()
+    await summary
+    expect(isServing).toBe(false)
+    expect(notices.length).toBe(1)
+    resized?.()
+    expect(notices[1]).toContain('the disk is closed')
+  })
+
+  it('tells of what a guest does wrong five times for a kind and disk, and then how often it was', async () => {
+    const disks = [image('a', 1), image('b', 2)]
+    const { hypervisor, notices, summary, ready } = served({ disks, readOnly: true })
+    await ready()
+    const { ioreq } = hypervisor.guest
+    for (let store = 0; store < 100; store++) {
+      await ioreq.access({ address: 0x0200_0051n, size: 4, write: true, data: 0n })
+    }
+    // The files end behind the guest's back: every read is a request that fails.
+    for (const disk of disks) truncateSync(disk, 512)
+    const guest = new SimulatedGuest(hypervisor, { addressing: 'grants' })
+    for (const slot of [0, 1]) {
+      const driver = guest.blockDriver(slot, { queueSize: 16 })
+      await driver.start()
+      for (let read = 0; read < 20; read++) {
+        await expect(driver.readBytes(8, 512)).rejects.toThrow('IOERR')
+      }
+      await driver.close()
+    }
+    hypervisor.guest.shutdown()
+    const { board } = await summary
+    expect(board.faults).toBe(100)
+    for (const slot of [0, 1]) {
+      const told = notices.filter((text) => text.startsWith(`slot ${slot}: `))
+      expect(told.length).toBe(6)
+      expect(told[5]).toMatch(/had 65536 bytes .* \(the last of 15 like it\)$/)
+    }
+    const faults = notices.filter((text) => text.startsWith('board: '))
+    expect(faults.length).toBe(6)
+    expect(faults[5]).toMatch(/ \(the last of 95 like it\)$/)
+  })
+
   it('closes the hypervisor when a board cannot be made', async () => {
     const disks = Array.from({ length: 12 }, (_, index) => image(`${index}`, index))
     const { hypervisor, summary } = served({ disks })
@@ -146,6 +238,23 @@ describe('arm-virt serve', () => {
     ])
   })
 
+  it('gives a guest the serial numbers of --serial, in order', async () => {
+    const hypervisor = SimulatedHypervisor.create({ memoryBytes: 32 * 2 ** 20 })
+    const disks = ['--disk', image('a', 1), '--disk', image('b', 2)]
+    const domain = ['--domain', `${hypervisor.domain}`]
+    const serials = ['--serial', 'first', '--serial=second one']
+    let look: Promise<string[]> = Promise.resolve([])
+    const { code } = await runCommand(['serve', ...domain, ...disks, ...serials], {
+      attach: () => hypervisor,
+      onServing: () => {
+        look = identities(hypervisor, 2).finally(() => hypervisor.guest.shutdown())
+        return () => undefined
+      },
+    })
+    expect(code).toBe(0)
+    expect(await look).toEqual(['first', 'second one'])
+  })
+
   it('prints one JSON object with --json, when a signal ends it', async () => {
     const hypervisor = SimulatedHypervisor.create({ memoryBytes: 32 * 2 ** 20 })
     const interruption = new AbortController()
@@ -170,6 +279,11 @@ describe('arm-virt serve', () => {
     [['--xen', '--domain', '1'], '--xen needs --disk'],
     [['--xen', '--domain', '0', '--disk', 'a'], 'Give an integer from 1 to 32751'],
     [['--xen', '--domain', '1', '--disk', 'a', '--verify'], "option '--verify' is none of serve"],
+    [
+      ['--domain', '1', '--disk', 'a', '--serial', 'größe'],
+      'Give 1 to 20 printable ASCII characters',
+    ],
+    [['--domain', '1', '--disk', 'a', '--serial=1', '--serial=2'], '2 times --serial for 1 disk'],
     [['--domain', '1'], 'serve needs --disk'],
     [['--disk', 'a', '--disk', 'b'], 'serve needs --domain'],
   ])('refuses %j', async (parameters, message) => {

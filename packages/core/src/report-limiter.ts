@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from './errors.ts'
+import { InvalidArgumentError, XmcError } from './errors.ts'
 
 /** How much a {@link ReportLimiter} lets through. */
 export interface ReportLimiterOptions {
@@ -145,10 +145,18 @@ export class ReportLimiter<Report> {
       this.#warned = true
       process.emitWarning(
         `a listener of reports threw: ${error instanceof Error ? error.message : String(error)}`,
-        { type: 'XmcWarning', code: 'XMC_REPORT_LISTENER' },
+        { type: 'XmcWarning', code: 'WARN_XMC_LISTENER' },
       )
     }
   }
+}
+
+/** What errors have in common that are counted together: code and reason, or their name where they have no code. */
+export function kindOfError(error: unknown): string {
+  if (error instanceof XmcError) {
+    return 'reason' in error ? `${error.code} ${String(error.reason)}` : error.code
+  }
+  return error instanceof Error ? error.name : typeof error
 }
 
 /** What is known of a kind. */

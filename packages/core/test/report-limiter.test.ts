@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { ReportLimiter } from '../src/index.ts'
+import { InvalidArgumentError, kindOfError, ReportLimiter } from '../src/index.ts'
 
 type Told = [report: string, repeated: number]
 
@@ -133,7 +133,7 @@ test('a listener that throws is warned of once, and does not reach who reports',
   expect(emit).toHaveBeenCalledTimes(1)
   expect(emit).toHaveBeenCalledWith('a listener of reports threw: the listener is broken', {
     type: 'XmcWarning',
-    code: 'XMC_REPORT_LISTENER',
+    code: 'WARN_XMC_LISTENER',
   })
   emit.mockRestore()
 })
@@ -148,4 +148,12 @@ test.each([
   expect(() => new ReportLimiter(tell, { [field]: value })).toThrow(
     expect.objectContaining({ code: 'ERR_XMC_ARGUMENT', field }),
   )
+})
+
+test('errors are of a kind by code and reason, or by name', () => {
+  const refused = new InvalidArgumentError('field', 'less', 1)
+  expect(kindOfError(refused)).toBe('ERR_XMC_ARGUMENT')
+  expect(kindOfError(Object.assign(refused, { reason: 'range' }))).toBe('ERR_XMC_ARGUMENT range')
+  expect(kindOfError(new RangeError('a request of type 7'))).toBe('RangeError')
+  expect(kindOfError('text')).toBe('string')
 })

@@ -175,6 +175,11 @@ export class BlockDevice implements VirtioDevice {
     this.host?.configurationChanged()
   }
 
+  /** Tells `onError` at once of the requests that are counted, as before an end. */
+  flushReports(): void {
+    this.reports?.flush()
+  }
+
   attach(host: DeviceHost): void {
     this.host = host
   }

@@ -240,7 +240,7 @@ function warnOnce(
     warned = true
     process.emitWarning(`a stream of a console failed: ${error.message}`, {
       type: 'XmcWarning',
-      code: 'XMC_CONSOLE_STREAM',
+      code: 'WARN_XMC_CONSOLE_STREAM',
     })
   }
 }

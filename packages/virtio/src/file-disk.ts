@@ -24,7 +24,7 @@ export interface FileDiskOptions {
   readonly identity?: string | undefined
   /**
    * Gives the space of a range back, so that it reads as zeros, as `fallocate` with PUNCH_HOLE does
-   * (`deallocateRange` of `@xmc/hostmem`); Node has no such call. With this the disk offers `discard`, and
+   * (`punchHole` of `@xmc/hostmem`); Node has no such call. With this the disk offers `discard`, and
    * zeros cost no space. Where the file cannot do it (`EOPNOTSUPP` and its like as `code` or `errnoName`), it is
    * not called again: zeros are written, and a discard does nothing.
    */

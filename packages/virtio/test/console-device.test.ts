@@ -337,7 +337,10 @@ describe('an output that has ended', () => {
     output.emit('error', new Error('EPIPE'))
     output.emit('error', new Error('EPIPE'))
     expect(emit.mock.calls).toEqual([
-      ['a stream of a console failed: EPIPE', { type: 'XmcWarning', code: 'XMC_CONSOLE_STREAM' }],
+      [
+        'a stream of a console failed: EPIPE',
+        { type: 'XmcWarning', code: 'WARN_XMC_CONSOLE_STREAM' },
+      ],
     ])
     emit.mockRestore()
   })

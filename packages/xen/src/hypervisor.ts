@@ -1,4 +1,4 @@
-import { ClosedError, InvalidArgumentError, messageOf } from '@xmc/core'
+import { ClosedError, InvalidArgumentError, kindOfError, messageOf, ReportLimiter } from '@xmc/core'
 import { DeviceModel } from './device-model.ts'
 import { Domains } from './domain-information.ts'
 import { EventChannels, type HandlerErrorListener } from './event-channels.ts'
@@ -194,6 +194,12 @@ function pagingRetryOf({ pagingRetry = {} }: HypervisorOptions): PagingRetry {
   return { intervalMilliseconds, attempts }
 }
 
+/** A guest can make a handler throw as often as it sends an event. */
+const warnings = new ReportLimiter<unknown>((error, repeated) => {
+  const times = repeated === 0 ? '' : ` (${repeated} times)`
+  process.emitWarning(`an event handler threw${times}: ${messageOf(error)}`, 'XmcHandlerError')
+})
+
 function warnOfHandlerError(error: unknown): void {
-  process.emitWarning(`an event handler threw: ${messageOf(error)}`, 'XmcHandlerError')
+  warnings.report(kindOfError(error), error)
 }

@@ -21,6 +21,8 @@ export interface CommandEnvironment {
   readonly openDisk?: DiskOpener | undefined
   /** Attaches to a domain; through real Xen by default. */
   readonly attach?: ((domain: number) => Hypervisor) | undefined
+  /** Is given what looks at the sizes of served disks again, and returns what takes it away; nothing by default. */
+  readonly onServing?: ((resized: () => void) => () => void) | undefined
   /** Looks at what real Xen takes; at this machine by default. */
   readonly examine?: (() => DoctorReport) | undefined
 }

@@ -16,7 +16,7 @@ import {
   type DiskFlags,
   refuseSameDisks,
 } from './job-options.ts'
-import { collectDisks, integerParser } from './values.ts'
+import { collectDisks, collectSerials, integerParser } from './values.ts'
 
 /** Largest number of a domain that is not one of Xen's own (`DOMID_FIRST_RESERVED` − 1). */
 const MAXIMUM_DOMAIN = 32_751
@@ -27,6 +27,8 @@ interface ServeFlags extends DiskFlags {
   readonly domain?: number
   /** Paths, in the order in which they were given. */
   readonly disk?: readonly string[]
+  /** Serial numbers, in the order of the disks. */
+  readonly serial?: readonly string[]
   readonly readOnly?: true
   readonly inFlight?: number
 }
@@ -38,7 +40,7 @@ export function addServeCommand(program: Command, environment: CommandEnvironmen
     .summary('serve disks to a domain of Xen until it ends')
     .description(
       'Serves disks to a domain of the Xen that this machine runs on, as its device model, over virtio-blk, until the ' +
-        'domain ends or SIGINT or SIGTERM comes. The first disk is at the first transport of the board, and so on. ' +
+        'domain ends or SIGINT or SIGTERM comes; SIGUSR2 has it look at the sizes of the disks again. The first disk is at the first transport of the board, and so on. ' +
         '"arm-virt doctor" says what Xen needs; where there is none, "arm-virt selftest" has a simulated guest.',
     )
     .addOption(
@@ -50,6 +52,12 @@ export function addServeCommand(program: Command, environment: CommandEnvironmen
       new Option('--disk <file>', 'a disk, up to 11 of them by as many options').argParser(
         collectDisks,
       ),
+    )
+    .addOption(
+      new Option(
+        '--serial <text>',
+        'what the guest sees as serial number of a disk, none by default; the first is of the first disk, and so on',
+      ).argParser(collectSerials),
     )
     .option('--read-only', 'let the guest only read the disks; any size will do then')
   addDiskOptions(command)
@@ -74,7 +82,7 @@ async function run(
   flags: ServeFlags,
   environment: CommandEnvironment,
 ): Promise<ServeDomainSummary> {
-  const { domain, disk: disks = [], queueSize, inFlight } = flags
+  const { domain, disk: disks = [], serial: serials, queueSize, inFlight } = flags
   const asked = flags.xen === true ? '--xen' : 'serve'
   if (domain === undefined) {
     command.error(
@@ -82,6 +90,11 @@ async function run(
     )
   }
   if (disks.length === 0) command.error(`error: ${asked} needs --disk <file>.`)
+  if (serials !== undefined && serials.length > disks.length) {
+    command.error(
+      `error: ${serials.length} times --serial for ${formatCount(disks.length, 'disk')}: give one for each --disk at most`,
+    )
+  }
   if (inFlight !== undefined && inFlight > queueSize) {
     command.error(
       `error: option '--in-flight <number>' argument '${inFlight}' is invalid. A queue of ${queueSize} has no more requests: see --queue-size.`,
@@ -91,6 +104,7 @@ async function run(
     return await serveDomain({
       domain,
       disks,
+      serials,
       readOnly: flags.readOnly,
       addressing: addressingOf(flags),
       queueSize,
@@ -99,6 +113,7 @@ async function run(
       openDisk: environment.openDisk,
       onNotice: (text) => announce(environment, text),
       attach: environment.attach,
+      onServing: environment.onServing,
     })
   } catch (error) {
     refuseSameDisks(command, error)

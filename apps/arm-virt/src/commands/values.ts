@@ -58,3 +58,9 @@ export function collectDisks(path: string, before: readonly string[] = []): read
   if (before.length < VIRTIO_MMIO_SLOTS) return [...before, path]
   throw new InvalidArgumentError(`The board has ${VIRTIO_MMIO_SLOTS} transports: give fewer disks.`)
 }
+
+/** Adds a serial number to those of the options before. @throws InvalidArgumentError of commander */
+export function collectSerials(text: string, before: readonly string[] = []): readonly string[] {
+  if (/^[\x20-\x7e]{1,20}$/.test(text)) return [...before, text]
+  throw new InvalidArgumentError('Give 1 to 20 printable ASCII characters.')
+}

@@ -1,4 +1,4 @@
-import { SystemCallError } from '@xmc/core'
+import { kindOfError, ReportLimiter, SystemCallError } from '@xmc/core'
 import { type DomainId, domainId, type ForeignMemory } from '@xmc/foreign'
 import type { GrantTable } from '@xmc/grants'
 import type { RamBank } from '@xmc/memory-region'
@@ -31,8 +31,11 @@ export interface XenHypervisorOptions {
   readonly watchIntervalMilliseconds?: number | undefined
   /** Real Xen, which is made by default and closed with this. */
   readonly xen?: Xen | undefined
-  /** Is told what goes wrong where no call can say so; must not throw. Default: a warning of the process. */
-  readonly onError?: ((error: unknown) => void) | undefined
+  /**
+   * Is told what goes wrong where no call can say so: the first 5 errors of a kind, and then once in 10 s the last
+   * and how many there were (`repeated`, 0 before). Default: a warning of the process.
+   */
+  readonly onError?: ((error: unknown, repeated: number) => void) | undefined
 }
 
 /**
@@ -58,7 +61,7 @@ export class XenHypervisor implements Hypervisor {
   readonly #counter: CallCounter
   readonly #servers = new Set<XenIoreqServer>()
   readonly #listeners = new Set<(end: DomainEnd) => void>()
-  readonly #onError: (error: unknown) => void
+  readonly #reports: ReportLimiter<unknown>
   readonly #timer: NodeJS.Timeout
   #adopted: XenServer | undefined
   #end: DomainEnd | undefined
@@ -86,7 +89,7 @@ export class XenHypervisor implements Hypervisor {
   private constructor(domain: DomainId, xen: Xen, options: XenHypervisorOptions) {
     this.domain = domain
     this.#xen = xen
-    this.#onError = options.onError ?? warn
+    this.#reports = new ReportLimiter(options.onError ?? warn)
     this.#domains = xen.domains()
     const information = this.#domains.information(domain)
     const end = endOf(information)
@@ -193,7 +196,7 @@ export class XenHypervisor implements Hypervisor {
     try {
       this.#end = endOf(this.#domains.information(this.domain))
     } catch (error) {
-      this.#onError(error)
+      this.#reports.report(kindOfError(error), error)
       return
     }
     if (this.#end === undefined) return
@@ -271,6 +274,10 @@ function isErrno(error: unknown, ...names: readonly string[]): boolean {
   return error instanceof SystemCallError && names.includes(error.errnoName)
 }
 
-function warn(error: unknown): void {
-  process.emitWarning(error instanceof Error ? error : String(error), 'XmcXenWarning')
+function warn(error: unknown, repeated: number): void {
+  const times = repeated === 0 ? '' : ` (${repeated} times)`
+  process.emitWarning(
+    `${error instanceof Error ? error.message : String(error)}${times}`,
+    'XmcXenWarning',
+  )
 }

@@ -15,7 +15,10 @@ export interface CommandResult {
 /** Runs a command line in this process. */
 export async function runCommand(
   parameters: readonly string[],
-  environment: Pick<CommandEnvironment, 'signal' | 'openDisk' | 'attach' | 'examine'> = {},
+  environment: Pick<
+    CommandEnvironment,
+    'signal' | 'openDisk' | 'attach' | 'onServing' | 'examine'
+  > = {},
 ): Promise<CommandResult> {
   let stdout = ''
   let stderr = ''
