@@ -108,7 +108,7 @@ export class ReportLimiter<Report> {
     if (this.#kinds.size >= this.#maximumKinds && kind !== FURTHER) return this.#stateOf(FURTHER)
     const state: KindState<Report> = { told: 0, quiet: false, last: undefined }
     this.#kinds.set(kind, state)
-    this.#timer ??= setTimeout(() => this.#turn(), this.#interval).unref()
+    if (this.#timer === undefined) this.#wait()
     return state
   }
 
@@ -121,7 +121,10 @@ export class ReportLimiter<Report> {
         this.#count(state)
       }
     }
-    if (this.#kinds.size === 0) return
+    if (this.#kinds.size > 0) this.#wait()
+  }
+
+  #wait(): void {
     this.#timer = setTimeout(() => this.#turn(), this.#interval).unref()
   }
 
