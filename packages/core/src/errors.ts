@@ -214,20 +214,44 @@ export class LockLimitError extends XmcError {
   }
 }
 
-/** `ERR_XMC_WINDOW_FULL`: every page of the window is locked or in quarantine. */
+/** What takes the room of a window that is full. */
+export interface WindowUsage {
+  /** Pages of mappings that are locked, or that a call under way needs. */
+  readonly lockedPages: number
+  /** Pages whose unmap failed, and which are tried again. */
+  readonly lostPages: number
+  /** `lasting` for more than the whole window. */
+  readonly shortage: Shortage
+}
+
+/**
+ * `ERR_XMC_WINDOW_FULL`: too few contiguous pages of the window are neither locked nor lost. Its `shortage` is
+ * `passing` where releases, or unmaps that succeed at last, make room, and `lasting` where the request is
+ * larger than the window.
+ */
 export class WindowFullError extends XmcError {
   /** Pages the request needs in one piece. */
   readonly requestedPages: number
   /** Pages of the whole window. */
   readonly windowPages: number
+  /** Pages of mappings that are locked, or that a call under way needs. */
+  readonly lockedPages: number
+  /** Pages whose unmap failed, and which are tried again. */
+  readonly lostPages: number
 
-  constructor(cache: string, requestedPages: number, windowPages: number) {
+  constructor(cache: string, requestedPages: number, windowPages: number, usage: WindowUsage) {
+    const { lockedPages, lostPages, shortage } = usage
     super(
       'ERR_XMC_WINDOW_FULL',
-      `${cache}: no ${requestedPages} contiguous pages are free in a window of ${windowPages}: release mappings or make the window larger`,
+      shortage === 'lasting'
+        ? `${cache}: ${requestedPages} contiguous pages do not fit a window of ${windowPages}: ask for less, or make the window larger`
+        : `${cache}: no ${requestedPages} contiguous pages are free in a window of ${windowPages}: ${lockedPages} are locked, ${lostPages} could not be unmapped: release mappings${lostPages > 0 ? ', see why unmaps fail,' : ''} or make the window larger`,
+      { shortage },
     )
     this.requestedPages = requestedPages
     this.windowPages = windowPages
+    this.lockedPages = lockedPages
+    this.lostPages = lostPages
   }
 }
 
@@ -271,7 +295,10 @@ export class MemoryAreasError extends XmcError {
   }
 }
 
-/** `ERR_XMC_UNMAP_FAILED`: a mapping could not be removed; its place in the window is not used again. */
+/**
+ * `ERR_XMC_UNMAP_FAILED`: a mapping could not be removed; its place in the window is not used until that has
+ * succeeded. It is tried again every now and then, before the window counts as full, by `flush` and by `close`.
+ */
 export class UnmapFailedError extends XmcError {
   /** First window page of the mapping. */
   readonly windowPage: number
@@ -281,7 +308,7 @@ export class UnmapFailedError extends XmcError {
   constructor(cache: string, windowPage: number, pageCount: number, cause: unknown) {
     super(
       'ERR_XMC_UNMAP_FAILED',
-      `${cache}: ${pageCount} pages at window page ${windowPage} could not be unmapped: the place is in quarantine until close()`,
+      `${cache}: ${pageCount} pages at window page ${windowPage} could not be unmapped: the place is out of use until they are; flush() and close() try again`,
       { cause },
     )
     this.windowPage = windowPage
@@ -313,14 +340,22 @@ export class ClosedError extends XmcError {
   }
 }
 
-/** `ERR_XMC_BUSY`: a cache still has locked mappings. */
+/** `ERR_XMC_BUSY`: something that is to be closed is in use: by locks, or by calls under way. */
 export class BusyError extends XmcError {
   /** Locks that are outstanding. */
   readonly locks: number
+  /** Calls under way. */
+  readonly calls: number
 
-  constructor(what: string, locks: number) {
-    super('ERR_XMC_BUSY', `${what} has ${locks} locks outstanding: release them first`)
+  constructor(what: string, locks: number, calls: number = 0) {
+    super(
+      'ERR_XMC_BUSY',
+      calls === 0
+        ? `${what} has ${locks} locks outstanding: release them first`
+        : `${what} has ${calls} calls under way: wait until they have settled, as closeAsync() of a cache does`,
+    )
     this.locks = locks
+    this.calls = calls
   }
 }
 

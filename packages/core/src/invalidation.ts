@@ -27,9 +27,12 @@ export interface DrainFailure {
 export interface InvalidationReport {
   /** Mappings that were removed. */
   readonly unmapped: number
-  /** Locked mappings that stay until their release; new requests do not use them any more. */
+  /**
+   * Mappings that are locked, or needed by a call under way, and stay until that ends; new requests do not use
+   * them any more. Those of earlier invalidations do not count again.
+   */
   readonly retired: number
-  /** Locks for DMA among those: transfers that may hit pages the guest has given away. */
+  /** Locks for DMA among those, and in dummies: transfers that may hit pages the guest has given away. */
   readonly lockedDma: readonly LockedDmaMapping[]
   /** Users that could not be drained. */
   readonly drainFailures: readonly DrainFailure[]

@@ -7,13 +7,18 @@ import {
   NotMappedError,
   PagesMissingError,
   RefusedError,
+  UnmapFailedError,
   WrongCacheError,
 } from './errors.ts'
 import { WRITABLE } from './internal/bucket-table.ts'
 import { CacheUsers } from './internal/cache-users.ts'
+import { closeEngine } from './internal/close-engine.ts'
+import { collectStatistics } from './internal/collect-statistics.ts'
+import { sweepIdle } from './internal/idle-sweep.ts'
 import { invalidateEngine } from './internal/invalidate.ts'
 import { LeakTracker } from './internal/leak-tracker.ts'
-import { disclaimWindow } from './internal/window-claims.ts'
+import { listen } from './internal/listen.ts'
+import { replaceEntries } from './internal/replacement.ts'
 import { asWindowPage } from './internal/window-page.ts'
 import type { InvalidationReport } from './invalidation.ts'
 import { LOCK_WRITE } from './lock-flags.ts'
@@ -34,6 +39,12 @@ const OPTIONS: OptionNames<MapCacheOptions<number, MapBackend<number>>> = {
   quarantineBytes: true,
   translate: true,
   leakTracking: true,
+}
+
+/** How a cache is to be closed. */
+export interface CloseOptions {
+  /** Take every lock back that is outstanding; false by default. */
+  readonly force?: boolean | undefined
 }
 
 /**
@@ -78,7 +89,7 @@ export class MapCache<
     this.backend = backend
     if (options.leakTracking === true) this.leaks = this.trackLeaks()
     if (retention.kind === 'keep' && retention.idleMilliseconds !== undefined) {
-      this.idleTimer = this.sweepIdle(retention.idleMilliseconds)
+      this.idleTimer = sweepIdle(this.engine, retention.idleMilliseconds)
     }
     if (traceChannels.init.hasSubscribers) {
       const { pageCount } = backend.window
@@ -209,6 +220,7 @@ export class MapCache<
     }
     if (traceChannels.replaceDummy.hasSubscribers) {
       traceChannels.replaceDummy.publish({ cache: name, oldPage, newPage })
+      if (engine.closed) throw new ClosedError(name)
     }
     const request = engine.request(oldPage, 0, pageCount * PAGE_SIZE, false)
     const slots = engine.table.matching(request.index, request.bucketCount)
@@ -218,7 +230,7 @@ export class MapCache<
       }
       throw new NotMappedError(name, oldPage, pageCount)
     }
-    engine.replace(slots, this.backend.page(newPage - request.firstPage))
+    replaceEntries(engine, slots, this.backend.page(newPage - request.firstPage))
     const missing = engine.request(newPage, 0, pageCount * PAGE_SIZE, false)
     if (!slots.every((slot) => engine.table.covers(slot, missing))) {
       if (traceChannels.replaceFailed.hasSubscribers) {
@@ -257,86 +269,84 @@ export class MapCache<
    * Returns how to remove it.
    */
   addRamListener(listener: RamListener): () => void {
-    for (const slot of this.engine.table.entries.slice()) this.engine.announce(slot, listener)
-    this.engine.listeners.add(listener)
-    return () => {
-      this.engine.listeners.delete(listener)
-    }
+    return listen(this.engine, listener)
   }
 
   /** Counters so far, and what is mapped now. */
   get statistics(): CacheStatistics {
-    const { engine } = this
-    const { entries, locks } = engine.table
-    const { areas } = this.backend.window
-    const of = (counter: number): number => engine.counters[counter] ?? 0
-    const locked = entries.filter((slot) => locks[slot]! > 0)
-    return {
-      hits: of(COUNTER.requests) - of(COUNTER.misses) - of(COUNTER.copyCalls),
-      misses: of(COUNTER.misses),
-      mapCalls: of(COUNTER.mapCalls),
-      unmapCalls: of(COUNTER.unmapCalls),
-      pagesRequested: of(COUNTER.pagesRequested),
-      copyCalls: of(COUNTER.copyCalls),
-      evictions: of(COUNTER.evictions),
-      invalidations: of(COUNTER.invalidations),
-      unmapFailures: of(COUNTER.unmapFailures),
-      leaks: of(COUNTER.leaks),
-      searchSteps: engine.table.steps,
-      entries: entries.length,
-      lockedEntries: locked.length,
-      locks: locked.reduce((sum, slot) => sum + locks[slot]!, 0),
-      mappedPages: engine.mappedPages,
-      lostPages: engine.slots.lostPages,
-      memoryAreas: areas?.used ?? 0,
-      memoryAreaLimit: areas?.limit ?? 0,
-      areaShortages: of(COUNTER.areaShortages),
-    }
+    return collectStatistics(this.engine)
   }
 
-  /** True after `close`. */
+  /** True after `close`, and while it runs. */
   get closed(): boolean {
     return this.engine.closed
   }
 
-  /** Unmaps every mapping that nobody has locked, of pinned pages too. Returns how many. */
+  /**
+   * Unmaps every mapping that nobody has locked, of pinned pages too, after another try for what could not be
+   * unmapped before. Returns how many mappings went.
+   */
   flush(): number {
     const { engine } = this
+    engine.slots.recoverAll()
     let unmapped = 0
     engine.each(engine.table.entries.slice(), (slot) => {
-      if (engine.table.locks[slot] === 0 && engine.tryUnmap(slot)) unmapped++
+      if (engine.table.isFree(slot) && engine.tryUnmap(slot)) unmapped++
     })
     return unmapped
   }
 
   /**
-   * Unmaps everything and ends the cache; the second call does nothing. With `force`, locks are
-   * ignored, and their handles are released.
+   * Ends the cache: refuses new requests, and unmaps everything. With `force`, locks are ignored, and their
+   * handles are released. Called again, it tries once more to unmap what could not be.
+   *
+   * Calls under way, as of `mapAsync` and `releaseAsync`, end later; then they unmap what they have mapped, and
+   * fail. Until the last of them has ended, and everything is unmapped, the window serves no other cache; and
+   * before, it must not be closed: `closeAsync` waits for them.
    *
    * @throws BusyError `ERR_XMC_BUSY`: locks are outstanding and `force` is not given; nothing was done
-   * @throws UnmapFailedError `ERR_XMC_UNMAP_FAILED`: the cache is closed, but something may still be mapped
+   * @throws UnmapFailedError `ERR_XMC_UNMAP_FAILED`: the cache is closed, but something may still be mapped;
+   * call `close` again
    */
-  close(options: { readonly force?: boolean | undefined } = {}): void {
+  close(options: CloseOptions = {}): void {
     const { engine } = this
-    if (engine.closed) return
-    const { locks } = this.statistics
-    if (locks > 0 && options.force !== true) throw new BusyError(this.name, locks)
-    clearInterval(this.idleTimer)
-    this.leaks?.clear()
-    try {
-      engine.each(engine.table.entries.slice(), (slot) => {
-        engine.drop(slot)
-      })
-    } finally {
-      engine.closed = true
-      engine.slots.recover()
-      engine.areaRoom.close()
-      disclaimWindow(this.backend.window)
+    if (!engine.closed) {
+      const { locks } = this.statistics
+      if (locks > 0 && options.force !== true) throw new BusyError(this.name, locks)
+      clearInterval(this.idleTimer)
+      this.leaks?.clear()
     }
+    closeEngine(engine)
   }
 
+  /**
+   * As `close`; resolves when no call is under way any more, after another try for what could not be unmapped
+   * until then. The window may be closed, or serve another cache, when it has resolved.
+   *
+   * @throws as `close`
+   */
+  async closeAsync(options: CloseOptions = {}): Promise<void> {
+    let failure: { readonly error: unknown } | undefined
+    try {
+      this.close(options)
+    } catch (error) {
+      if (!this.closed) throw error
+      // What could not be unmapped is tried again below.
+      if (!(error instanceof UnmapFailedError)) failure = { error }
+    }
+    await this.engine.calls.settled()
+    this.close()
+    if (failure !== undefined) throw failure.error
+  }
+
+  /** As `close` with force. */
   [Symbol.dispose](): void {
     this.close({ force: true })
+  }
+
+  /** As `closeAsync` with force. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.closeAsync({ force: true })
   }
 
   /** @internal Takes a handle off the leak tracker. */
@@ -398,25 +408,6 @@ export class MapCache<
         detail: stack,
       })
     })
-  }
-
-  /** Unmaps what was not used for `milliseconds`, looking twice in that time. */
-  private sweepIdle(milliseconds: number): NodeJS.Timeout {
-    const { engine } = this
-    let previous = 0
-    let last = 0
-    const timer = setInterval(() => {
-      const idle = engine.table.entries.filter(
-        (slot) => engine.table.locks[slot] === 0 && engine.table.stamp[slot]! <= previous,
-      )
-      engine.each(idle, (slot) => {
-        engine.evict(slot)
-      })
-      previous = last
-      last = engine.epoch
-      engine.advance()
-    }, milliseconds / 2)
-    return timer.unref()
   }
 }
 

@@ -115,18 +115,11 @@ export class PageSurface<Page extends number> implements PageOperations<Page> {
   async unlockAsync(windowPage: WindowPage, offset: number): Promise<void> {
     this.takeBack(windowPage, offset)
     const slot = this.engine.entryAt(windowPage)
-    // The lock on the entry is kept until the later turn, so that nobody else unmaps it before.
+    this.engine.park(slot)
     await new Promise<void>((resolve) => {
       setImmediate(resolve)
     })
-    // A close by force has taken every lock, and unmapped.
-    if (this.engine.closed) return
-    const { locks, stamp } = this.engine.table
-    const left = locks[slot]! - 1
-    locks[slot] = left
-    if (left > 0) return
-    stamp[slot] = this.engine.epoch
-    await this.engine.unlockedAsync(slot)
+    await this.engine.unpark(slot)
   }
 
   /** Copies guest memory from `offset` in `page` into `target`, over as many pages as it takes. */
@@ -197,11 +190,13 @@ export class PageSurface<Page extends number> implements PageOperations<Page> {
   /** Tells of every lock that is outstanding, as the original lists them when it finds none. */
   private traceLocks(publish: (lock: object) => void): void {
     const { locks, pagesPerBucket, table } = this.engine
-    for (const slot of table.entries) {
+    for (const slot of table.entries.slice()) {
       const place = slot * pagesPerBucket
-      for (const { windowPage, offset, count } of locks.within(place, table.pageCount(slot))) {
-        const page = this.pageOf(asWindowPage(windowPage))
-        publish({ cache: this.name, page, windowPage, offset, locks: count })
+      // All of them before the first is told: whoever is told may release the others.
+      const found = [...locks.within(place, table.pageCount(slot))]
+      const first = found.map(({ windowPage }) => this.pageOf(asWindowPage(windowPage)))
+      for (const [nth, { windowPage, offset, count }] of found.entries()) {
+        publish({ cache: this.name, page: first[nth], windowPage, offset, locks: count })
       }
     }
   }

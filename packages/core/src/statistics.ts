@@ -24,13 +24,17 @@ export interface CacheStatistics {
   readonly searchSteps: number
   /** Entries now mapped. */
   readonly entries: number
-  /** Entries now locked. */
+  /** Entries now locked by users. */
   readonly lockedEntries: number
-  /** Locks now outstanding. */
+  /** Locks of users now outstanding. */
   readonly locks: number
+  /** What the cache itself keeps entries for now: calls under way, and releases that end in a later turn. */
+  readonly holds: number
+  /** Calls now under way that map or unmap; they must have ended before the window is closed: `closeAsync`. */
+  readonly callsUnderWay: number
   /** Pages of the window that mappings take: whole buckets, holes and dummies included. */
   readonly mappedPages: number
-  /** Pages whose unmap failed, out of use. */
+  /** Pages whose unmap failed: out of use until one succeeds, which is tried again and again. */
   readonly lostPages: number
   /** Memory areas of the window now: each run of pages is one, and each gap. 0 where it does not count them. */
   readonly memoryAreas: number

@@ -23,6 +23,13 @@ export interface HostWindow {
    * @throws XmcError when the pages lie outside the window or the kernel refuses
    */
   reset(page: WindowPage, pageCount: number): void
+  /**
+   * Notes that calls are under way that map or unmap here, until {@link HostWindow.letGo} was called as often:
+   * a window that can be closed refuses that meanwhile.
+   */
+  hold?(): void
+  /** Ends a {@link HostWindow.hold}. */
+  letGo?(): void
 }
 
 /** What providers of foreign memory and of grants need besides: a place to map a device's pages. */

@@ -43,7 +43,7 @@ describe('XmcError', () => {
       new NotLockedError('foreign', 1, 2),
       new WrongCacheError('foreign', 'the view'),
       new LockLimitError('foreign', 1, 2),
-      new WindowFullError('foreign', 1, 2),
+      new WindowFullError('foreign', 1, 2, { lockedPages: 1, lostPages: 1, shortage: 'passing' }),
       new UnmapFailedError('foreign', 1, 2, undefined),
       new NotMappedError('foreign', 1, 2),
       new RefusedError('no'),
@@ -189,11 +189,30 @@ describe('LockLimitError', () => {
 
 describe('WindowFullError', () => {
   it('names what was needed and what there is', () => {
-    const error = new WindowFullError('foreign', 512, 1024)
+    const usage = { lockedPages: 1024, lostPages: 0, shortage: 'passing' } as const
+    const error = new WindowFullError('foreign', 512, 1024, usage)
     expect(error.message).toBe(
-      'foreign: no 512 contiguous pages are free in a window of 1024: release mappings or make the window larger',
+      'foreign: no 512 contiguous pages are free in a window of 1024: 1024 are locked, 0 could not be unmapped: release mappings or make the window larger',
     )
-    expect(error).toMatchObject({ requestedPages: 512, windowPages: 1024 })
+    expect(error).toMatchObject({ requestedPages: 512, windowPages: 1024, ...usage })
+  })
+
+  it('tells lost pages from locked ones', () => {
+    const usage = { lockedPages: 256, lostPages: 768, shortage: 'passing' } as const
+    const error = new WindowFullError('foreign', 256, 1024, usage)
+    expect(error.message).toBe(
+      'foreign: no 256 contiguous pages are free in a window of 1024: 256 are locked, 768 could not be unmapped: release mappings, see why unmaps fail, or make the window larger',
+    )
+    expect(error).toMatchObject(usage)
+  })
+
+  it('says when nothing that others release would help', () => {
+    const usage = { lockedPages: 0, lostPages: 0, shortage: 'lasting' } as const
+    const error = new WindowFullError('foreign', 2048, 1024, usage)
+    expect(error.message).toBe(
+      'foreign: 2048 contiguous pages do not fit a window of 1024: ask for less, or make the window larger',
+    )
+    expect(error.shortage).toBe('lasting')
   })
 })
 
@@ -202,7 +221,7 @@ describe('UnmapFailedError', () => {
     const cause = new Error('why')
     const error = new UnmapFailedError('grants', 3, 4, cause)
     expect(error.message).toBe(
-      'grants: 4 pages at window page 3 could not be unmapped: the place is in quarantine until close()',
+      'grants: 4 pages at window page 3 could not be unmapped: the place is out of use until they are; flush() and close() try again',
     )
     expect(error).toMatchObject({ windowPage: 3, pageCount: 4, cause })
   })
@@ -232,7 +251,15 @@ describe('BusyError', () => {
   it('counts the locks', () => {
     const error = new BusyError('foreign', 3)
     expect(error.message).toBe('foreign has 3 locks outstanding: release them first')
-    expect(error.locks).toBe(3)
+    expect(error).toMatchObject({ locks: 3, calls: 0 })
+  })
+
+  it('counts the calls', () => {
+    const error = new BusyError('the window', 0, 2)
+    expect(error.message).toBe(
+      'the window has 2 calls under way: wait until they have settled, as closeAsync() of a cache does',
+    )
+    expect(error).toMatchObject({ locks: 0, calls: 2 })
   })
 })
 

@@ -254,6 +254,8 @@ describe('MapCache.statistics', () => {
       entries: 3,
       lockedEntries: 1,
       locks: 3,
+      holds: 0,
+      callsUnderWay: 0,
       mappedPages: 12,
       lostPages: 0,
       memoryAreas: 0,

@@ -318,6 +318,7 @@ describe('PageSurface.lock', () => {
     expect(() => cache.lock(testPage(1), 0, 1, 0)).toThrow(PagesMissingError)
     expect(cache.statistics).toMatchObject({ unmapFailures: 1, lostPages: 4, entries: 0 })
     cache.lock(testPage(4), 0, 1, 0)
+    double.failNextUnmap = true
     expect(() => cache.lock(testPage(8), 0, 1, 0)).toThrow(WindowFullError)
     cache.close({ force: true })
     expect(double.mapped.size).toBe(0)
@@ -446,6 +447,7 @@ describe('PageSurface.unlock', () => {
     expect(cache.statistics).toMatchObject({ entries: 0, locks: 0, lostPages: 4, unmapFailures: 1 })
     const other = cache.lock(testPage(1), 0, 1, 0)
     expect(other).not.toBe(place)
+    double.failNextUnmap = true
     expect(() => cache.lock(testPage(101), 0, 1, 0)).toThrow(WindowFullError)
     cache.unlock(other, 0)
     cache.close()

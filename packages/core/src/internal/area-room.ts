@@ -55,6 +55,18 @@ export class AreaRoom<Page extends number> {
     return areas.room > before
   }
 
+  /** Makes a call that maps, and again as long as areas are short and others can give some up. */
+  map(pageCount: number, call: () => void): void {
+    for (;;) {
+      try {
+        call()
+        return
+      } catch (error) {
+        if (!this.relieve(error, pageCount)) throw this.explain(error)
+      }
+    }
+  }
+
   /** What to throw for a map that failed for want of areas: it says whether releases would help. */
   explain(error: unknown): unknown {
     const { areas, engine } = this
@@ -69,15 +81,16 @@ export class AreaRoom<Page extends number> {
   giveUp(wanted: number, least: number): void {
     const { areas, engine } = this
     if (areas === undefined) return
-    const { areas: taken, entries, flags, locks, stamp } = engine.table
-    const idle = entries.filter((slot) => locks[slot] === 0 && taken[slot]! >= least)
+    const { table } = engine
+    const { areas: taken, stamp } = table
+    const idle = table.entries.filter((slot) => table.isFree(slot) && taken[slot]! >= least)
     const isWhole = (slot: number): number => (taken[slot]! <= WHOLE_ENTRY ? 1 : 0)
     idle.sort((a, b) => isWhole(a) - isWhole(b) || stamp[a]! - stamp[b]!)
     const goal = areas.used - wanted
     for (const slot of idle) {
       if (areas.used <= goal) return
       // A listener may have taken it, or locked it.
-      if (flags[slot] !== 0 && locks[slot] === 0) engine.evict(slot)
+      if (table.isFree(slot)) engine.evict(slot)
     }
   }
 

@@ -1,7 +1,6 @@
 import type { MapBackend } from '../backend.ts'
-import { InvalidArgumentError, RefusedError, UnmapFailedError, WindowFullError } from '../errors.ts'
+import { ClosedError, InvalidArgumentError, UnmapFailedError } from '../errors.ts'
 import type { PageRun, WindowPage } from '../page.ts'
-import type { RamListener } from '../ram-listener.ts'
 import type { Retention } from '../retention.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'
@@ -11,19 +10,20 @@ import {
   BucketTable,
   bucketOf,
   DUMMY,
-  holesOf,
   LIST,
   LIVE,
-  REMOVED,
   RETIRED,
   WRITABLE,
 } from './bucket-table.ts'
 import { callEach } from './call-each.ts'
+import { CallsUnderWay } from './calls-under-way.ts'
 import { HitTable } from './hit-table.ts'
+import { ListenerWarnings } from './listener-warnings.ts'
 import { LockRecords } from './lock-records.ts'
+import { RamListeners } from './ram-listeners.ts'
 import { StrictPlaces } from './strict-places.ts'
 import { VictimQueue } from './victim-queue.ts'
-import { claimWindow } from './window-claims.ts'
+import { claimWindow, disclaimWindow } from './window-claims.ts'
 import { asWindowPage } from './window-page.ts'
 import { type Place, WindowSlots } from './window-slots.ts'
 
@@ -46,12 +46,15 @@ export class BucketEngine<Page extends number> {
   readonly hits: HitTable
   readonly locks: LockRecords
   readonly counters: Float64Array = new Float64Array(Object.keys(COUNTER).length)
-  readonly listeners: Set<RamListener> = new Set()
+  readonly warnings: ListenerWarnings
+  /** Calls that map or unmap; while there are any, or something is lost, a closed cache keeps its window. */
+  readonly calls: CallsUnderWay
   readonly keeps: boolean
   /** Flags of the entries that go with their last lock. */
   readonly departing: number
   readonly budgetPages: number
   guestArriving = false
+  /** Set before anybody hears of the end: nothing is mapped from then on. */
   closed = false
   /**
    * Advances with every use that is noted, and every miss and sweep. A hit notes nothing, so between two
@@ -64,9 +67,10 @@ export class BucketEngine<Page extends number> {
 
   readonly slots: WindowSlots<Page>
   readonly areaRoom: AreaRoom<Page>
-  private readonly victims: VictimQueue
-  private readonly strict: StrictPlaces | undefined
-  /** Entries with calls under way that map missing pages. */
+  readonly victims: VictimQueue
+  readonly strict: StrictPlaces | undefined
+  readonly listeners: RamListeners
+  /** Held entries that something is being done with: even `close` unmaps them only after. */
   private readonly filling: Map<number, number> = new Map()
   /** Advances when mappings that are being made may be out of date. */
   generation = 0
@@ -88,6 +92,11 @@ export class BucketEngine<Page extends number> {
       )
     }
     claimWindow(window, this.name)
+    this.warnings = new ListenerWarnings(this.name)
+    this.listeners = new RamListeners(this.warnings)
+    this.calls = new CallsUnderWay(window, () => {
+      if (this.closed && this.slots.lostPages === 0) disclaimWindow(window)
+    })
     this.table = new BucketTable(slotCount, this.pagesPerBucket)
     this.locks = new LockRecords(slotCount * this.pagesPerBucket)
     const quarantine = Math.ceil(options.quarantineBytes / 2 ** bucketShift)
@@ -128,14 +137,25 @@ export class BucketEngine<Page extends number> {
     return this.strict !== undefined
   }
 
-  /** Called when the last lock of an entry has gone: unmaps it, or keeps it within the budget. */
+  /** Called when the last lock of an entry has gone: unmaps it, unless it is held, or keeps it within the budget. */
   unlocked(slot: number): void {
     if (!this.goesWithLastLock(slot)) this.trim()
-    else this.unmap(slot)
+    else if (this.table.isFree(slot)) this.unmap(slot)
   }
 
-  /** As `unlocked`, with the backend's asynchronous unmap. */
-  async unlockedAsync(slot: number): Promise<void> {
+  /** Makes a lock that was taken back a hold, so that nobody unmaps the entry before `unpark`. */
+  park(slot: number): void {
+    this.table.locks[slot] = this.table.locks[slot]! - 1
+    this.table.holds[slot] = this.table.holds[slot]! + 1
+  }
+
+  /** Ends a `park`: as `unlocked`, with the backend's asynchronous unmap. */
+  async unpark(slot: number): Promise<void> {
+    // It was unmapped with everything else.
+    if (this.closed) return
+    this.table.holds[slot] = this.table.holds[slot]! - 1
+    if (!this.table.isFree(slot)) return
+    this.table.stamp[slot] = this.epoch
     if (this.goesWithLastLock(slot)) await this.unmapAsync(slot)
     else this.trim()
   }
@@ -168,8 +188,11 @@ export class BucketEngine<Page extends number> {
 
   /** Calls `act` for each of these entries that is still there, whichever fails; then throws the first error. */
   each(slots: readonly number[], act: (slot: number) => void): void {
-    callEach(slots, (slot) => {
+    const actIfThere = (slot: number): void => {
       if (this.table.flags[slot] !== 0) act(slot)
+    }
+    callEach(slots, actIfThere, (error) => {
+      this.warnings.warn('a RAM listener', error)
     })
   }
 
@@ -179,27 +202,38 @@ export class BucketEngine<Page extends number> {
    * @throws UnmapFailedError `ERR_XMC_UNMAP_FAILED`
    */
   unmap(slot: number): void {
-    const place = this.detach(slot)
+    this.calls.begin()
     try {
-      this.noteRemoved(place)
+      const place = this.detach(slot)
+      const failure = this.noteRemoved(place)
+      try {
+        this.slots.clear(place)
+      } catch (error) {
+        if (failure !== undefined) this.warnings.warn('a RAM listener', failure.error)
+        throw error
+      }
+      if (failure !== undefined) throw failure.error
     } finally {
-      this.slots.clear(place)
+      this.calls.end()
     }
   }
 
   /** As `unmap`, with the backend's asynchronous call. */
   async unmapAsync(slot: number): Promise<void> {
-    const place = this.detach(slot)
+    this.calls.begin()
     try {
-      this.noteRemoved(place)
+      const place = this.detach(slot)
+      const failure = this.noteRemoved(place)
+      try {
+        await this.slots.clearAsync(place)
+      } catch (error) {
+        if (failure !== undefined) this.warnings.warn('a RAM listener', failure.error)
+        throw error
+      }
+      if (failure !== undefined) throw failure.error
     } finally {
-      await this.slots.clearAsync(place)
+      this.calls.end()
     }
-  }
-
-  /** Tells a listener of an entry. */
-  announce(slot: number, listener: RamListener): void {
-    listener.added(this.windowPageOf(slot), this.table.pageCount(slot))
   }
 
   /** Hides a locked entry from new requests; it goes with its last lock. */
@@ -211,66 +245,6 @@ export class BucketEngine<Page extends number> {
   /** Makes every mapping that is being made now start over, since the guest has changed under it. */
   outdate(): void {
     this.generation++
-  }
-
-  /** Maps other pages in the place of entries (reference 2.7); their locks and pointers stay. */
-  replace(slots: readonly number[], firstPage: Page): void {
-    if (slots.some((slot) => this.filling.has(slot))) {
-      throw new RefusedError(
-        `${this.name}: pages of this mapping are being mapped: replace it after`,
-      )
-    }
-    callEach(slots, (slot) => {
-      this.replaceOne(slot, firstPage)
-    })
-  }
-
-  private replaceOne(slot: number, firstPage: Page): void {
-    const flags = this.table.flags[slot]!
-    const pageCount = this.table.pageCount(slot)
-    this.noteMapCall(bucketOf(firstPage, this.pagesPerBucket), pageCount)
-    const windowPage = asWindowPage(slot * this.pagesPerBucket)
-    const errors = new Int32Array(pageCount)
-    this.hide(slot)
-    try {
-      const pages = { first: firstPage, count: pageCount }
-      this.mapWithRoom(pageCount, () => {
-        this.backend.mapAt(windowPage, pages, (flags & WRITABLE) !== 0, errors)
-      })
-    } catch (error) {
-      // The place holds anonymous pages now. A dummy is as before; what was real is missing from now on.
-      const holes = (flags & DUMMY) === 0 ? errors.fill(REMOVED) : this.table.holes.get(slot)
-      this.hide(slot)
-      this.table.moveTo(slot, this.table.firstPage[slot]!, flags | DUMMY, holes)
-      throw error
-    }
-    this.strict?.vacate(bucketOf(this.table.firstPage[slot]!, this.pagesPerBucket), slot)
-    this.strict?.occupy(bucketOf(firstPage, this.pagesPerBucket), slot)
-    // A backend that read through the cache has put it into the table again.
-    this.hide(slot)
-    // Hits find it after its next use, which is noted.
-    this.table.moveTo(slot, firstPage, flags & ~DUMMY, holesOf(errors))
-  }
-
-  /** Makes a call that maps, and again as long as memory areas are short and others can give some up. */
-  private mapWithRoom(pageCount: number, map: () => void): void {
-    for (;;) {
-      try {
-        map()
-        return
-      } catch (error) {
-        if (!this.areaRoom.relieve(error, pageCount)) throw this.areaRoom.explain(error)
-      }
-    }
-  }
-
-  /** Takes every lock off an entry and unmaps it; at the end of the call that fills it, if one is under way. */
-  drop(slot: number): void {
-    this.locks.clear(slot * this.pagesPerBucket, this.table.pageCount(slot))
-    const calls = this.filling.get(slot) ?? 0
-    this.table.locks[slot] = calls
-    if (calls > 0) this.retire(slot)
-    else this.tryUnmap(slot)
   }
 
   /** Describes a range in buckets. A length of 0 asks for the page alone (S17). */
@@ -294,55 +268,28 @@ export class BucketEngine<Page extends number> {
     this.counters[counter] = this.counters[counter]! + 1
   }
 
-  /** True while a call is under way that maps missing pages of an entry. */
+  /** True while something is being done with an entry: pages are mapped, or it is announced. */
   isFilling(slot: number): boolean {
     return this.filling.has(slot)
   }
 
-  /** Keeps an entry from being evicted, or moved to another address, while a call for it is under way. */
+  /** Keeps an entry in its place, whatever anybody does meanwhile, until `letGo`. */
   hold(slot: number): void {
-    this.table.locks[slot] = this.table.locks[slot]! + 1
+    this.table.holds[slot] = this.table.holds[slot]! + 1
     this.filling.set(slot, (this.filling.get(slot) ?? 0) + 1)
   }
 
   /** Ends a `hold`; an entry that would have gone with its last lock meanwhile goes. */
   letGo(slot: number): void {
+    this.endHold(slot)
+    if (this.table.isFree(slot) && this.goesWithLastLock(slot)) this.unmap(slot)
+  }
+
+  private endHold(slot: number): void {
     const calls = this.filling.get(slot)! - 1
     if (calls === 0) this.filling.delete(slot)
     else this.filling.set(slot, calls)
-    const left = this.table.locks[slot]! - 1
-    this.table.locks[slot] = left
-    if (left === 0 && this.goesWithLastLock(slot)) this.unmap(slot)
-  }
-
-  /** Contiguous free slots, after whatever must give way for them. */
-  takeSlots(bucketCount: number, bucketIndex: number): number {
-    const pageCount = bucketCount * this.pagesPerBucket
-    if (bucketCount > this.slots.slotCount) {
-      throw new WindowFullError(this.name, pageCount, this.backend.window.pageCount)
-    }
-    if (this.strict !== undefined && bucketIndex >= 0) {
-      const { flags, locks } = this.table
-      const isUnlocked = (slot: number): boolean => flags[slot] !== 0 && locks[slot] === 0
-      const victim = this.strict.victim(bucketIndex, isUnlocked)
-      if (victim >= 0) this.evict(victim)
-    }
-    while (this.keeps && this.mappedPages + pageCount > this.budgetPages) {
-      const victim = this.victims.next()
-      if (victim < 0) break
-      this.evict(victim)
-    }
-    this.areaRoom.prepare(pageCount)
-    for (;;) {
-      const slot = this.slots.take(bucketCount, this.areaRoom.isTight)
-      if (slot >= 0) {
-        this.advance()
-        return slot
-      }
-      const victim = this.victims.next()
-      if (victim < 0) throw new WindowFullError(this.name, pageCount, this.backend.window.pageCount)
-      this.evict(victim)
-    }
+    this.table.holds[slot] = this.table.holds[slot]! - 1
   }
 
   /** Notes the use of an entry, and lets hits find it until the next miss; gives the window page of the request. */
@@ -355,7 +302,11 @@ export class BucketEngine<Page extends number> {
     return asWindowPage(slot * this.pagesPerBucket + first)
   }
 
-  /** Enters a run that was mapped at `slot` into the books. */
+  /**
+   * Enters a run that was mapped at `slot` into the books, and tells the listeners.
+   *
+   * @throws ClosedError `ERR_XMC_CLOSED`: one of them has closed the cache; and whatever they throw
+   */
   insertRun(
     slot: number,
     pages: PageRun<Page>,
@@ -367,7 +318,7 @@ export class BucketEngine<Page extends number> {
     this.noteAdded(slot)
   }
 
-  /** Enters a list that was mapped at `slot` into the books. */
+  /** As `insertRun` for a list. */
   insertList(slot: number, pages: readonly Page[], flags: number): void {
     this.table.insertList(slot, pages, flags, this.epoch)
     this.noteAdded(slot)
@@ -393,12 +344,13 @@ export class BucketEngine<Page extends number> {
     this.hits.enter(bucketIndex, slot * this.pagesPerBucket, (flags[slot]! & WRITABLE) !== 0)
   }
 
-  private hide(slot: number): void {
+  /** Takes an entry out of what hits find. */
+  hide(slot: number): void {
     const bucketIndex = bucketOf(this.table.firstPage[slot]!, this.pagesPerBucket)
     this.hits.leave(bucketIndex, slot * this.pagesPerBucket)
   }
 
-  private windowPageOf(slot: number): WindowPage {
+  windowPageOf(slot: number): WindowPage {
     return asWindowPage(slot * this.pagesPerBucket)
   }
 
@@ -410,6 +362,8 @@ export class BucketEngine<Page extends number> {
     const place = { slot, bucketCount, pageCount, dummy: (table.flags[slot]! & DUMMY) !== 0 }
     this.hide(slot)
     this.strict?.vacate(bucketOf(table.firstPage[slot]!, this.pagesPerBucket), slot)
+    // Else a release that comes late would take the lock of the next mapping in this place.
+    if (table.locks[slot]! > 0) this.locks.clear(slot * this.pagesPerBucket, pageCount)
     table.remove(slot)
     this.account(-bucketCount)
     return place
@@ -430,21 +384,30 @@ export class BucketEngine<Page extends number> {
 
   private noteAdded(slot: number): void {
     this.account(this.table.bucketCount[slot]!)
-    if (this.listeners.size === 0) return
+    if (this.listeners.isEmpty) return
+    // Whoever is told may lock, release, load, flush: the entry is there until everybody knows of it.
+    this.hold(slot)
     try {
-      callEach([...this.listeners], (listener) => {
-        this.announce(slot, listener)
-      })
+      this.listeners.added(this.windowPageOf(slot), this.table.pageCount(slot))
     } catch (error) {
-      // The operation fails, so nobody will ever lock the entry.
-      this.tryUnmap(slot)
+      this.endHold(slot)
+      // The operation fails, so nobody will ever lock the entry, unless somebody who was told of it has.
+      if (this.table.isFree(slot)) this.tryUnmap(slot)
       throw error
     }
+    this.endHold(slot)
+    if (!this.closed) return
+    if (this.table.isFree(slot)) this.unmap(slot)
+    throw new ClosedError(this.name)
   }
 
-  private noteRemoved(place: Place): void {
-    callEach([...this.listeners], (listener) => {
-      listener.removed(this.windowPageOf(place.slot), place.pageCount)
-    })
+  /** Tells of an entry that goes; gives what a listener threw. */
+  private noteRemoved(place: Place): { readonly error: unknown } | undefined {
+    try {
+      this.listeners.removed(place.slot, this.windowPageOf(place.slot), place.pageCount)
+      return undefined
+    } catch (error) {
+      return { error }
+    }
   }
 }

@@ -45,6 +45,8 @@ export class BucketTable {
   readonly flags: Uint8Array
   /** Locks on an entry. Doubles, since an Int32 could be filled by one page with many offsets. */
   readonly locks: Float64Array
+  /** What the engine itself keeps an entry for: calls under way, announcements, releases for a later turn. */
+  readonly holds: Uint32Array
   /** When an entry was last used, in epochs. */
   readonly stamp: Float64Array
   /** Memory areas that an entry takes at most: one for each run of pages, and one for each gap. */
@@ -70,6 +72,7 @@ export class BucketTable {
     this.bucketCount = new Int32Array(slotCount)
     this.flags = new Uint8Array(slotCount)
     this.locks = new Float64Array(slotCount)
+    this.holds = new Uint32Array(slotCount)
     this.stamp = new Float64Array(slotCount)
     this.areas = new Int32Array(slotCount)
     let chains = 1
@@ -83,6 +86,11 @@ export class BucketTable {
   /** Head slots of all entries, retired ones too. */
   get entries(): readonly number[] {
     return this.live
+  }
+
+  /** True for an entry that is there, and that nobody has locked or holds. */
+  isFree(slot: number): boolean {
+    return this.flags[slot] !== 0 && this.locks[slot] === 0 && this.holds[slot] === 0
   }
 
   /**
@@ -157,6 +165,7 @@ export class BucketTable {
     this.lists.delete(slot)
     this.flags[slot] = 0
     this.locks[slot] = 0
+    this.holds[slot] = 0
     const last = this.live.pop()
     if (last !== undefined && last !== slot) {
       const position = this.livePosition[slot]!
@@ -204,6 +213,7 @@ export class BucketTable {
     this.bucketCount[slot] = bucketCount
     this.flags[slot] = flags | LIVE
     this.locks[slot] = 0
+    this.holds[slot] = 0
     this.stamp[slot] = stamp
     this.areas[slot] = 2
     this.livePosition[slot] = this.live.length

@@ -1,5 +1,12 @@
-/** Calls `act` for every item, whichever fails, and then throws the first error. */
-export function callEach<Item>(items: Iterable<Item>, act: (item: Item) => void): void {
+/**
+ * Calls `act` for every item, whichever fails, gives every error but the first to `further`, and throws the
+ * first.
+ */
+export function callEach<Item>(
+  items: Iterable<Item>,
+  act: (item: Item) => void,
+  further: (error: unknown) => void,
+): void {
   const errors: unknown[] = []
   for (const item of items) {
     try {
@@ -8,5 +15,6 @@ export function callEach<Item>(items: Iterable<Item>, act: (item: Item) => void)
       errors.push(error)
     }
   }
+  for (const error of errors.slice(1)) further(error)
   if (errors.length > 0) throw errors[0]
 }

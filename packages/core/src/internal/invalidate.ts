@@ -4,12 +4,15 @@ import { LOCK_DMA } from '../lock-flags.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'
 import type { BucketEngine } from './bucket-engine.ts'
-import { DUMMY } from './bucket-table.ts'
+import { DUMMY, RETIRED } from './bucket-table.ts'
 import type { CacheUsers } from './cache-users.ts'
 import type { LeakTracker } from './leak-tracker.ts'
 import { asWindowPage } from './window-page.ts'
 
-/** Unmaps every unlocked entry and retires the locked ones. The users are drained already. */
+/**
+ * Unmaps every entry that nobody needs and retires the others. The users are drained already. What was retired
+ * before is not looked at again: it was reported then, and nobody can lock it any more.
+ */
 export function invalidateEngine<Page extends number>(
   engine: BucketEngine<Page>,
   users: CacheUsers,
@@ -23,11 +26,15 @@ export function invalidateEngine<Page extends number>(
   if (!engine.backend.pinned) {
     engine.count(COUNTER.invalidations)
     engine.outdate()
-    engine.each(engine.table.entries.slice(), (slot) => {
-      if (engine.table.locks[slot]! > 0) {
-        lockedDma.push(...dmaLocksOf(engine, slot, users, leaks))
-        // Nothing of the guest is in a dummy, and once hidden it could not be replaced (S42).
-        if ((engine.table.flags[slot]! & DUMMY) !== 0) return
+    const { table } = engine
+    engine.each(table.entries.slice(), (slot) => {
+      const flags = table.flags[slot]!
+      if ((flags & RETIRED) !== 0) return
+      if (!table.isFree(slot)) {
+        collectDmaLocks(engine, slot, users, leaks, lockedDma)
+        // Nothing of the guest is in a dummy, and once hidden it could not be replaced (S42); unless it is
+        // being filled, with pages of before.
+        if ((flags & DUMMY) !== 0 && !engine.isFilling(slot)) return
         engine.retire(slot)
         retired++
         return
@@ -40,29 +47,33 @@ export function invalidateEngine<Page extends number>(
         unmapFailures.push(error)
       }
     })
+    // At the end, since whoever is told may release, map or unmap.
+    if (traceChannels.invalidateAll.hasSubscribers) {
+      for (const { page, windowPage, offset, holder } of lockedDma) {
+        const message = { cache: engine.name, page, windowPage, offset, user: holder }
+        traceChannels.invalidateAll.publish(message)
+      }
+    }
   }
   return { unmapped, retired, lockedDma, drainFailures, unmapFailures }
 }
 
-function dmaLocksOf<Page extends number>(
+function collectDmaLocks<Page extends number>(
   engine: BucketEngine<Page>,
   slot: number,
   users: CacheUsers,
   leaks: LeakTracker | undefined,
-): LockedDmaMapping[] {
-  const { table, locks, name } = engine
+  found: LockedDmaMapping[],
+): void {
+  const { table, locks } = engine
   const place = slot * engine.pagesPerBucket
-  const found: LockedDmaMapping[] = []
+  const list = table.lists.get(slot)
   for (const { windowPage, offset, count, tag } of locks.within(place, table.pageCount(slot))) {
     if ((tag & LOCK_DMA) === 0) continue
     const nth = windowPage - place
-    const page = table.lists.get(slot)?.[nth] ?? table.firstPage[slot]! + nth
+    const page = list?.[nth] ?? table.firstPage[slot]! + nth
     const holder = users.nameOf(tag)
     const stacks = leaks?.stacksAt(windowPage, offset) ?? []
     found.push({ page, windowPage: asWindowPage(windowPage), offset, locks: count, holder, stacks })
-    if (traceChannels.invalidateAll.hasSubscribers) {
-      traceChannels.invalidateAll.publish({ cache: name, page, windowPage, offset, user: holder })
-    }
   }
-  return found
 }

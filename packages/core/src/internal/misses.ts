@@ -13,6 +13,7 @@ import {
   REMOVED,
   WRITABLE,
 } from './bucket-table.ts'
+import { takeSlots } from './take-slots.ts'
 import { asWindowPage } from './window-page.ts'
 
 /** What to do about a store through a cache that only reads. */
@@ -91,7 +92,7 @@ export class Misses<Page extends number> {
     const writable = this.engine.isWritable(write)
     const bucketCount = Math.ceil(pages.length / this.engine.pagesPerBucket)
     for (;;) {
-      const slot = this.engine.takeSlots(bucketCount, -1)
+      const slot = takeSlots(this.engine, bucketCount, -1)
       const step = this.step(slot, pages, writable)
       const current = yield* this.attempt(step, slot, bucketCount)
       if (!current) continue
@@ -107,20 +108,25 @@ export class Misses<Page extends number> {
 
   /** Drives a miss with the backend's synchronous calls. */
   runSync(miss: Miss<Page>): WindowPage {
-    let next = miss.next()
-    while (next.done !== true) {
-      const { windowPage, pages, writable, errors } = next.value
-      let failure: unknown
-      let failed = false
-      try {
-        this.backend.mapAt(windowPage, pages, writable, errors)
-      } catch (error) {
-        failure = error
-        failed = true
+    this.engine.calls.begin()
+    try {
+      let next = miss.next()
+      while (next.done !== true) {
+        const { windowPage, pages, writable, errors } = next.value
+        let failure: unknown
+        let failed = false
+        try {
+          this.backend.mapAt(windowPage, pages, writable, errors)
+        } catch (error) {
+          failure = error
+          failed = true
+        }
+        next = failed ? miss.throw(failure) : miss.next()
       }
-      next = failed ? miss.throw(failure) : miss.next()
+      return next.value
+    } finally {
+      this.engine.calls.end()
     }
-    return next.value
   }
 
   /**
@@ -128,21 +134,26 @@ export class Misses<Page extends number> {
    * microtask: an eviction in between would leave a stale pointer.
    */
   async runAsync<T>(miss: Miss<Page>, take: (windowPage: WindowPage) => T): Promise<T> {
-    let next = miss.next()
-    while (next.done !== true) {
-      const { windowPage, pages, writable, errors } = next.value
-      let failure: unknown
-      let failed = false
-      try {
-        // oxlint-disable-next-line no-await-in-loop -- a miss is a sequence: each call depends on the last
-        await this.backend.mapAtAsync(windowPage, pages, writable, errors)
-      } catch (error) {
-        failure = error
-        failed = true
+    this.engine.calls.begin()
+    try {
+      let next = miss.next()
+      while (next.done !== true) {
+        const { windowPage, pages, writable, errors } = next.value
+        let failure: unknown
+        let failed = false
+        try {
+          // oxlint-disable-next-line no-await-in-loop -- a miss is a sequence: each call depends on the last
+          await this.backend.mapAtAsync(windowPage, pages, writable, errors)
+        } catch (error) {
+          failure = error
+          failed = true
+        }
+        next = failed ? miss.throw(failure) : miss.next()
       }
-      next = failed ? miss.throw(failure) : miss.next()
+      return take(next.value)
+    } finally {
+      this.engine.calls.end()
     }
-    return take(next.value)
   }
 
   /**
@@ -224,7 +235,7 @@ export class Misses<Page extends number> {
     const writable = this.engine.isWritable(request.write)
     const bucketCount = Math.ceil(pageCount / pagesPerBucket)
     for (;;) {
-      const slot = this.engine.takeSlots(bucketCount, -1)
+      const slot = takeSlots(this.engine, bucketCount, -1)
       const step = this.step(slot, { first: pages[0]!, count: pageCount }, writable)
       const current = yield* this.attempt(step, slot, bucketCount)
       if (!current) continue
@@ -246,7 +257,7 @@ export class Misses<Page extends number> {
     const pages = { first, count: bucketCount * this.engine.pagesPerBucket }
     const writable = this.engine.isWritable(request.write)
     for (;;) {
-      const slot = this.engine.takeSlots(bucketCount, index)
+      const slot = takeSlots(this.engine, bucketCount, index)
       const step = this.step(slot, pages, writable)
       const current = yield* this.attempt(step, slot, bucketCount)
       if (!current) continue
@@ -302,7 +313,9 @@ export class Misses<Page extends number> {
       this.engine.letGo(slot)
     }
     if (this.engine.closed) throw new ClosedError(this.engine.name)
-    if (generation !== this.engine.generation || this.engine.table.flags[slot] === 0) {
+    // The entry may be gone, and another one in its place.
+    const isSame = this.engine.table.holes.get(slot) === holes
+    if (generation !== this.engine.generation || !isSame) {
       const other = this.engine.table.find(request)
       return other >= 0 ? other : yield* this.supply(request)
     }
@@ -374,7 +387,7 @@ export class Misses<Page extends number> {
 
   private insertDummy(request: BucketRequest): number {
     const { index, bucketCount } = request
-    const slot = this.engine.takeSlots(bucketCount, index)
+    const slot = takeSlots(this.engine, bucketCount, index)
     const pageCount = bucketCount * this.engine.pagesPerBucket
     try {
       // The pages are anonymous, but a stale view may have stored there.
@@ -386,7 +399,8 @@ export class Misses<Page extends number> {
     const first = index * this.engine.pagesPerBucket
     const pages = { first: this.backend.page(first), count: pageCount }
     const writable = this.backend.access !== 'read-only'
-    this.engine.insertRun(slot, pages, DUMMY | (writable ? WRITABLE : 0), undefined)
+    const flags = DUMMY | (writable ? WRITABLE : 0)
+    this.engine.insertRun(slot, pages, flags, undefined)
     return slot
   }
 

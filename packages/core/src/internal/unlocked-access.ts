@@ -112,7 +112,7 @@ export class UnlockedAccess<Page extends number> {
   private drop(windowPage: number): void {
     const slot = this.engine.entryAt(windowPage)
     // A translation may have led to pages that somebody has locked.
-    if (this.engine.table.locks[slot] !== 0) return
+    if (!this.engine.table.isFree(slot)) return
     if ((this.engine.table.flags[slot]! & LIST) === 0) this.engine.unlocked(slot)
     else this.engine.tryUnmap(slot)
   }

@@ -31,15 +31,14 @@ export class VictimQueue {
       const slot = this.slots[this.position]!
       const stamp = this.stamps[this.position]!
       this.position++
-      const { flags, locks, stamp: stamps } = this.table
-      if (flags[slot] !== 0 && locks[slot] === 0 && stamps[slot] === stamp) return slot
+      if (this.table.isFree(slot) && this.table.stamp[slot] === stamp) return slot
     }
     return -1
   }
 
   private sort(): void {
-    const { entries, locks, stamp } = this.table
-    this.slots = entries.filter((slot) => locks[slot] === 0)
+    const { entries, stamp } = this.table
+    this.slots = entries.filter((slot) => this.table.isFree(slot))
     this.slots.sort((a, b) => stamp[a]! - stamp[b]! || a - b)
     this.stamps = this.slots.map((slot) => stamp[slot]!)
     this.position = 0

@@ -15,9 +15,16 @@ export interface Place {
   readonly dummy: boolean
 }
 
+/** Misses after a failed unmap before it is tried again; twice as many after each failure more, up to the last. */
+const FIRST_BACK_OFF = 16
+const LAST_BACK_OFF = 1024
+
+/** Lost places that are tried in a row without success for one request that needs room. */
+const TRIES_FOR_ROOM = 64
+
 /**
  * The slots of a window: handed out, and taken back when nothing of the guest is in them any more.
- * Those that could not be cleared are lost until `recover`.
+ * Those that could not be cleared are lost, and tried again: now and then, and all of them on demand.
  */
 export class WindowSlots<Page extends number> {
   readonly slotCount: number
@@ -29,7 +36,11 @@ export class WindowSlots<Page extends number> {
   private readonly pagesPerBucket: number
   private readonly counters: Float64Array
   private readonly allocator: SlotAllocator
-  private readonly lost: Place[] = []
+  /** In the order in which they were last tried. */
+  private readonly lost: Set<Place> = new Set()
+  /** Counts of `retryWhenDue` until lost places are tried again, and between this time and the next. */
+  private wait = 0
+  private backOff = FIRST_BACK_OFF
 
   constructor(
     name: string,
@@ -103,18 +114,42 @@ export class WindowSlots<Page extends number> {
     this.free(slot, bucketCount)
   }
 
-  /** Tries once more to clear what is lost; throws the first failure. */
-  recover(): void {
-    const failures: unknown[] = []
-    for (const place of this.lost.splice(0)) {
-      this.lostPages -= place.pageCount
-      try {
-        this.clear(place)
-      } catch (error) {
-        failures.push(error)
-      }
+  /**
+   * Called with each miss: tries to clear lost places once enough misses have passed. One is enough to see that
+   * it still fails; then twice as many misses pass before the next.
+   */
+  retryWhenDue(): void {
+    if (this.lost.size === 0 || --this.wait > 0) return
+    if (this.recoverOne(1)) this.backOff = FIRST_BACK_OFF
+    else this.backOff = Math.min(this.backOff * 2, LAST_BACK_OFF)
+    this.wait = this.backOff
+  }
+
+  /** Tries to clear lost places, at most `tries`, until one is cleared; false when none was. */
+  recoverOne(tries: number = TRIES_FOR_ROOM): boolean {
+    for (const place of first(this.lost, tries)) {
+      if (this.recover(place) === undefined) return true
     }
-    if (failures.length > 0) throw failures[0]
+    return false
+  }
+
+  /** Tries once to clear each lost place; gives the first failure. */
+  recoverAll(): UnmapFailedError | undefined {
+    const failures = [...this.lost].map((place) => this.recover(place))
+    return failures.find((failure) => failure !== undefined)
+  }
+
+  private recover(place: Place): UnmapFailedError | undefined {
+    // Whoever was told of another failure may have tried meanwhile.
+    if (!this.lost.delete(place)) return undefined
+    this.lostPages -= place.pageCount
+    try {
+      this.clear(place)
+      return undefined
+    } catch (error) {
+      if (!(error instanceof UnmapFailedError)) throw error
+      return error
+    }
   }
 
   private countUnmap(): void {
@@ -123,7 +158,8 @@ export class WindowSlots<Page extends number> {
 
   private lose(place: Place, cause: unknown): never {
     const { slot, pageCount } = place
-    this.lost.push(place)
+    if (this.lost.size === 0) this.wait = this.backOff = FIRST_BACK_OFF
+    this.lost.add(place)
     this.lostPages += pageCount
     this.counters[COUNTER.unmapFailures] = this.counters[COUNTER.unmapFailures]! + 1
     const windowPage = this.windowPageOf(slot)
@@ -137,4 +173,14 @@ export class WindowSlots<Page extends number> {
   private windowPageOf(slot: number): WindowPage {
     return asWindowPage(slot * this.pagesPerBucket)
   }
+}
+
+/** The first `count` items, taken out before anything changes. */
+function first<Item>(items: Iterable<Item>, count: number): Item[] {
+  const taken: Item[] = []
+  for (const item of items) {
+    if (taken.length === count) break
+    taken.push(item)
+  }
+  return taken
 }

@@ -27,6 +27,9 @@ export class WindowDouble implements HostWindow {
   readonly log: string[] = []
   /** The next call of `reset` fails. */
   failNextReset = false
+  /** Calls of `hold` without one of `letGo`, now and at most. */
+  holds = 0
+  mostHolds = 0
 
   constructor(pageCount: number, shared: boolean = false) {
     this.pageCount = pageCount
@@ -46,6 +49,15 @@ export class WindowDouble implements HostWindow {
       throw new SystemCallError('reset of the double', 12, 'told to fail')
     }
     this.zero(page, pageCount)
+  }
+
+  hold(): void {
+    this.holds++
+    this.mostHolds = Math.max(this.mostHolds, this.holds)
+  }
+
+  letGo(): void {
+    this.holds--
   }
 
   /** Does what `reset` does, for the backend, without a line in the log. */
@@ -88,6 +100,10 @@ export class GuestDouble implements MapBackend<TestPage> {
   failedMapAt: number | undefined
   /** The next unmap call fails, and its mapping stays. */
   failNextUnmap = false
+  /** So many unmap calls more fail. */
+  failUnmaps = 0
+  /** Unmap calls from these window pages on fail. */
+  readonly stuck: Set<number> = new Set()
   /** Awaited before an asynchronous map does its work. */
   beforeMap: (() => Promise<void>) | undefined
   /** Awaited before an asynchronous unmap does its work. */
@@ -171,8 +187,9 @@ export class GuestDouble implements MapBackend<TestPage> {
 
   unmapAt(windowPage: WindowPage, pageCount: number): void {
     this.log.push(`unmap ${pageCount}`)
-    if (this.failNextUnmap) {
+    if (this.failNextUnmap || this.failUnmaps > 0 || this.stuck.has(windowPage)) {
       this.failNextUnmap = false
+      if (this.failUnmaps > 0) this.failUnmaps--
       throw new SystemCallError('unmap of the double', 22, 'told to fail')
     }
     let found = 0
