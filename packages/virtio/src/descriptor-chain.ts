@@ -1,7 +1,6 @@
 import { ReleasedError } from '@xmc/core/errors'
 import { VirtqueueError } from './errors.ts'
 import type { BufferPart } from './internal/buffer-part.ts'
-import type { GuestMapper } from './internal/guest-mapper.ts'
 
 /**
  * One request: the buffers that a driver made available together, seen as a stretch of bytes that the
@@ -16,7 +15,7 @@ import type { GuestMapper } from './internal/guest-mapper.ts'
  * there; `ReleasedError` `ERR_XMC_RELEASED` after the request. A device may let them through: then the
  * transport stops the device until the driver resets it.
  */
-export class DescriptorChain {
+export abstract class DescriptorChain {
   /** Index of the queue. */
   readonly queue: number
   /** Index of the first descriptor: the request's identity in the used ring. */
@@ -25,21 +24,25 @@ export class DescriptorChain {
   readableLength = 0
   /** Bytes that the device may write. */
   writableLength = 0
-  /** Bytes that count against what may be in flight. @internal */
-  accounted = 0
-
-  /** Buffers, the device-readable ones first. @internal */
-  bufferCount = 0
-  private firstReadable: BufferPart | undefined = undefined
-  private firstWritable: BufferPart | undefined = undefined
-  private last: BufferPart | undefined = undefined
-  private live = true
+  /** @internal */
+  protected firstReadable: BufferPart | undefined = undefined
+  /** @internal */
+  protected firstWritable: BufferPart | undefined = undefined
+  /** Whether the device may use it. @internal */
+  protected live = true
 
   /** @internal */
-  constructor(queue: number, head: number) {
+  protected constructor(queue: number, head: number) {
     this.queue = queue
     this.head = head
   }
+
+  /**
+   * Whether nobody waits for the request any more, since the device was reset or stopped while it was being
+   * handled: what the device does with it then has no effect on the guest, and must have none on what
+   * the device does for later requests.
+   */
+  abstract get abandoned(): boolean
 
   /** A copy of `length` device-readable bytes from `offset` on, by default all. */
   read(offset: number = 0, length: number = this.readableLength - offset): Uint8Array {
@@ -103,62 +106,6 @@ export class DescriptorChain {
       offset,
       this.checkedLength(offset, length, this.writableLength),
     )
-  }
-
-  /** Appends a buffer; device-readable ones come first. @internal */
-  add(part: BufferPart): void {
-    if (part.writable) {
-      this.firstWritable ??= part
-      this.writableLength += part.length
-    } else {
-      this.firstReadable ??= part
-      this.readableLength += part.length
-    }
-    // The device-readable ones end where the device-writable ones begin.
-    if (this.last !== undefined && this.last.writable === part.writable) this.last.next = part
-    this.last = part
-    this.bufferCount += 1
-  }
-
-  /** Maps what is not mapped yet; throws only `ERR_XMC_PAGED_OUT`. @internal */
-  map(mapper: GuestMapper): void {
-    for (let part = this.firstReadable; part !== undefined; part = part.next) part.map(mapper)
-    for (let part = this.firstWritable; part !== undefined; part = part.next) part.map(mapper)
-  }
-
-  /** As `map`, but waits; never rejects. @internal */
-  async mapAsync(mapper: GuestMapper): Promise<void> {
-    await Promise.all(this.parts().map((part) => part.mapAsync(mapper)))
-  }
-
-  /** Makes every buffer over `small` unusable, when the whole chain is over `limit`. @internal */
-  refuseOver(limit: number, small: number): void {
-    const total = this.readableLength + this.writableLength
-    if (total <= limit) return
-    const cause = new RangeError(`the request has ${total} bytes, the device takes ${limit}`)
-    for (const part of this.parts()) {
-      if (part.length > small) part.refuse(cause)
-    }
-  }
-
-  /** Releases everything, exactly once; returns what failed first, if anything. @internal */
-  close(mapper: GuestMapper, keep: boolean): Error | undefined {
-    this.live = false
-    let failed: Error | undefined
-    for (let part = this.firstReadable; part !== undefined; part = part.next) {
-      failed = part.release(mapper, keep) ?? failed
-    }
-    for (let part = this.firstWritable; part !== undefined; part = part.next) {
-      failed = part.release(mapper, keep) ?? failed
-    }
-    return failed
-  }
-
-  private parts(): BufferPart[] {
-    const parts: BufferPart[] = []
-    for (let part = this.firstReadable; part !== undefined; part = part.next) parts.push(part)
-    for (let part = this.firstWritable; part !== undefined; part = part.next) parts.push(part)
-    return parts
   }
 
   private checkedLength(offset: number, length: number, available: number): number {

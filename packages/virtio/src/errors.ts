@@ -1,6 +1,6 @@
 import { XmcError } from '@xmc/core/errors'
 import { formatAddress } from './internal/device-address.ts'
-import { messageOf } from './internal/error-parts.ts'
+import { messageOf, shortageOf } from './internal/error-parts.ts'
 
 /**
  * What a driver did wrong with a queue.
@@ -19,7 +19,7 @@ import { messageOf } from './internal/error-parts.ts'
  * | `address-overflow` | a buffer runs over 2^64 |
  * | `write-order` | a device-readable buffer follows a device-writable one (2.7.4.2) |
  * | `indirect-refused` | an indirect descriptor without the feature, inside a table, or with NEXT (2.7.5.3.1) |
- * | `indirect-length` | an indirect table is empty, no multiple of 16 bytes, or longer than the queue |
+ * | `indirect-length` | an indirect table is empty, no multiple of 16 bytes, or over 65,536 descriptors |
  * | `indirect-unmapped` | an indirect table is not memory, or was withdrawn |
  * | `short-buffer` | a chain has fewer bytes than the device's protocol needs |
  */
@@ -40,7 +40,10 @@ export type VirtqueueReason =
   | 'indirect-unmapped'
   | 'short-buffer'
 
-/** `ERR_XMC_VIRTQUEUE`: the driver broke a rule of virtqueues; the device stops until it is reset. */
+/**
+ * `ERR_XMC_VIRTQUEUE`: the driver broke a rule of virtqueues, or, where `shortage` is set, the host has no room
+ * for a ring or an indirect table; the device stops until it is reset.
+ */
 export class VirtqueueError extends XmcError {
   /** Index of the queue. */
   readonly queue: number
@@ -48,17 +51,24 @@ export class VirtqueueError extends XmcError {
   readonly reason: VirtqueueReason
 
   constructor(queue: number, reason: VirtqueueReason, detail: string, options?: ErrorOptions) {
+    const shortage = shortageOf(options?.cause)
     super(
       'ERR_XMC_VIRTQUEUE',
-      `queue ${queue}: ${detail}: the driver has to reset the device`,
-      options,
+      `queue ${queue}: ${detail}: ` +
+        (shortage === undefined
+          ? 'the driver has to reset the device'
+          : 'give the host more room, and let the driver reset the device'),
+      { ...options, shortage },
     )
     this.queue = queue
     this.reason = reason
   }
 }
 
-/** `ERR_XMC_GUEST_BUFFER`: a buffer of a request could not be mapped or copied. */
+/**
+ * `ERR_XMC_GUEST_BUFFER`: a buffer of a request could not be mapped or copied: the guest does not keep the memory,
+ * or, where `shortage` is set, the host has no room for it.
+ */
 export class GuestBufferError extends XmcError {
   /** Index of the queue. */
   readonly queue: number
@@ -76,12 +86,15 @@ export class GuestBufferError extends XmcError {
     buffer: { page: number; offset: number; length: number; writable: boolean },
     cause: unknown,
   ) {
+    const shortage = shortageOf(cause)
     super(
       'ERR_XMC_GUEST_BUFFER',
       `queue ${queue}: ${buffer.length} bytes at ${formatAddress(buffer.page, buffer.offset)} cannot be ` +
-        `${buffer.writable ? 'written' : 'read'} (${messageOf(cause)}): the driver has to hand out ` +
-        'memory that it keeps until the request is used',
-      { cause },
+        `${buffer.writable ? 'written' : 'read'} (${messageOf(cause)}): ` +
+        (shortage === undefined
+          ? 'the driver has to hand out memory that it keeps until the request is used'
+          : 'the request waited for room of the host in vain'),
+      { cause, shortage },
     )
     this.queue = queue
     this.page = buffer.page

@@ -1,3 +1,4 @@
+import { InvalidArgumentError } from '@xmc/core/errors'
 import type { DeviceHost, VirtioDevice } from './device.ts'
 import {
   featureSet,
@@ -7,13 +8,19 @@ import {
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_VERSION_1,
 } from './features.ts'
+import { readConfiguration, writeConfiguration } from './internal/configuration-space.ts'
 import { checkDevice } from './internal/device-check.ts'
+import { FaultReports } from './internal/fault-reports.ts'
 import { FeatureNegotiation } from './internal/feature-negotiation.ts'
 import { GuestMapper } from './internal/guest-mapper.ts'
+import { InterruptStatus } from './internal/interrupt-status.ts'
 import { type PumpHost, QueuePump } from './internal/queue-pump.ts'
 import { QueueRegisters } from './internal/queue-registers.ts'
-import type { Interrupt } from './interrupt.ts'
+import { RoomWait } from './internal/room-wait.ts'
 import {
+  VIRTIO_ID_BLOCK,
+  VIRTIO_ID_CONSOLE,
+  VIRTIO_ID_ENTROPY,
   VIRTIO_MMIO_CONFIG,
   VIRTIO_MMIO_CONFIG_GENERATION,
   VIRTIO_MMIO_DEVICE_FEATURES,
@@ -49,6 +56,7 @@ import {
 } from './registers.ts'
 import { checkLayout } from './split-queue.ts'
 import type { MmioTransportOptions, TransportStatistics } from './transport-options.ts'
+import { TurnBudget } from './turn-budget.ts'
 
 /**
  * The registers of a virtio device over MMIO, version 2 (virtio 1.2, 4.2), `VIRTIO_MMIO_SIZE` bytes:
@@ -74,42 +82,37 @@ export class MmioTransport {
   /** The device behind it. */
   readonly device: VirtioDevice
 
-  private readonly interrupt: Interrupt
   private readonly vendorId: number
-  private readonly onFault: ((fault: Error) => void) | undefined
+  private readonly reports: FaultReports
+  private readonly interrupt: InterruptStatus
   private readonly mapper: GuestMapper
   private readonly negotiation: FeatureNegotiation
+  private readonly room: RoomWait
   private readonly pumps: readonly QueuePump[]
   private queues: readonly QueueRegisters[]
 
   private deviceStatus = 0
   private queueSelect = 0
-  private interruptStatus = 0
-  private level = false
   private configGeneration = 0
   private started = false
   private resetting = false
   private closed = false
+  /** Counts ends of what a driver has set up: what was decided before one is not valid after it. */
+  private ends = 0
+  private bytesInFlight = 0
   private lastFault: Error | undefined
   private waiters: (() => void)[] = []
-  private readonly counts = {
-    notifications: 0,
-    used: 0,
-    interrupts: 0,
-    resets: 0,
-    faults: 0,
-    ignored: 0,
-  }
+  private readonly counts = { notifications: 0, used: 0, resets: 0, ignored: 0 }
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a device that cannot be offered */
   constructor(options: MmioTransportOptions) {
-    const { device } = options
+    const { device, memory } = options
     checkDevice(device)
     this.device = device
-    this.interrupt = options.interrupt
     this.vendorId = options.vendorId ?? VENDOR_ID
-    this.onFault = options.onFault
-    this.mapper = new GuestMapper(options.memory)
+    this.reports = new FaultReports(options.name ?? nameOf(device), options.onFault)
+    this.interrupt = new InterruptStatus(options.interrupt, (error) => this.reports.report(error))
+    this.mapper = new GuestMapper(memory)
     const required = [VIRTIO_F_VERSION_1]
     if (options.accessPlatform === 'required') required.push(VIRTIO_F_ACCESS_PLATFORM)
     this.negotiation = new FeatureNegotiation(
@@ -117,6 +120,9 @@ export class MmioTransport {
       featureSet(...required),
     )
     this.queues = device.queues.map(() => new QueueRegisters())
+    this.room = new RoomWait(memory, patienceOf(options), () =>
+      this.pumps.reduce((sum, { inFlight, waitingForRoom }) => sum + inFlight - waitingForRoom, 0),
+    )
     const host = this.pumpHost(options)
     this.pumps = device.queues.map((queue, index) => new QueuePump(index, queue, host))
     device.attach?.(this.deviceHost())
@@ -149,8 +155,17 @@ export class MmioTransport {
 
   /** A snapshot of the counts. */
   get statistics(): TransportStatistics {
-    const mostInFlight = Math.max(0, ...this.pumps.map((pump) => pump.mostInFlight))
-    return { ...this.counts, mostInFlight }
+    const { pumps } = this
+    return {
+      ...this.counts,
+      faults: this.reports.count,
+      interrupts: this.interrupt.raised,
+      mostInFlight: Math.max(0, ...pumps.map((pump) => pump.mostInFlight)),
+      postponed: pumps.reduce((sum, { postponed }) => sum + postponed, 0),
+      waits: this.room.waits,
+      waiting: pumps.reduce((sum, { waitingForRoom }) => sum + waitingForRoom, 0),
+      bytesInFlight: this.bytesInFlight,
+    }
   }
 
   /** Resolves when `draining` is false. */
@@ -175,11 +190,14 @@ export class MmioTransport {
 
   /** Answers a read of `size` bytes at `offset` into the register range. */
   read(offset: number, size: number): number {
+    const { ends } = this
     try {
-      if (offset >= VIRTIO_MMIO_CONFIG) return this.readConfiguration(offset, size)
+      if (offset >= VIRTIO_MMIO_CONFIG) {
+        return readConfiguration(this.device, offset, size) ?? this.ignore()
+      }
       if (size === 4) return this.readRegister(offset)
     } catch (error) {
-      this.fail(error)
+      this.fail(error, ends)
       return 0
     }
     return this.ignore()
@@ -191,19 +209,21 @@ export class MmioTransport {
       this.ignore()
       return
     }
+    const { ends } = this
     try {
-      if (offset >= VIRTIO_MMIO_CONFIG) this.writeConfiguration(offset, value >>> 0, size)
-      else if (size === 4) this.writeRegister(offset, value >>> 0)
+      if (offset >= VIRTIO_MMIO_CONFIG) {
+        if (!writeConfiguration(this.device, offset, value >>> 0, size)) this.ignore()
+      } else if (size === 4) this.writeRegister(offset, value >>> 0)
       else this.ignore()
     } catch (error) {
-      this.fail(error)
+      this.fail(error, ends)
     }
   }
 
   private readRegister(offset: number): number {
     switch (offset) {
       case VIRTIO_MMIO_INTERRUPT_STATUS:
-        return this.interruptStatus
+        return this.interrupt.bits
       case VIRTIO_MMIO_MAGIC_VALUE:
         return VIRTIO_MMIO_MAGIC
       case VIRTIO_MMIO_VERSION:
@@ -238,8 +258,7 @@ export class MmioTransport {
         this.notify(value)
         return
       case VIRTIO_MMIO_INTERRUPT_ACK:
-        this.interruptStatus &= ~value
-        this.updateLevel()
+        this.interrupt.clear(value)
         return
       case VIRTIO_MMIO_STATUS:
         this.writeStatus(value)
@@ -267,32 +286,6 @@ export class MmioTransport {
     }
   }
 
-  private readConfiguration(offset: number, size: number): number {
-    const { configuration } = this.device
-    const start = offset - VIRTIO_MMIO_CONFIG
-    if (!isAccessSize(size) || offset + size > VIRTIO_MMIO_SIZE) return this.ignore()
-    let value = 0
-    for (let index = size - 1; index >= 0; index -= 1) {
-      // Behind the fields is padding, which a driver may expect (2.5.1).
-      value = value * 256 + (configuration[start + index] ?? 0)
-    }
-    return value
-  }
-
-  private writeConfiguration(offset: number, value: number, size: number): void {
-    const { device } = this
-    const start = offset - VIRTIO_MMIO_CONFIG
-    if (
-      device.writeConfiguration === undefined ||
-      !isAccessSize(size) ||
-      start + size > device.configuration.length
-    ) {
-      this.ignore()
-      return
-    }
-    device.writeConfiguration(start, size === 4 ? value : value & (2 ** (8 * size) - 1), size)
-  }
-
   private writeStatus(value: number): void {
     if (value === 0) {
       this.counts.resets += 1
@@ -318,14 +311,16 @@ export class MmioTransport {
   private driverOk(): void {
     this.deviceStatus |= VIRTIO_STATUS_DRIVER_OK
     if (this.lastFault !== undefined) {
-      this.raise(VIRTIO_MMIO_INTERRUPT_CONFIGURATION)
+      this.interrupt.raise(VIRTIO_MMIO_INTERRUPT_CONFIGURATION)
       return
     }
     this.started = true
+    const { ends } = this
     this.device.start?.(this.negotiation.accepted)
     for (const [index, queue] of this.queues.entries()) {
-      // The fault of one queue stops the device: no further ring may be mapped.
-      if (queue.ready && this.started) this.startQueue(index, queue)
+      // The device, or the fault of one queue, may have ended it: no further ring may be mapped.
+      if (ends !== this.ends) return
+      if (queue.ready) this.startQueue(index, queue)
     }
   }
 
@@ -378,10 +373,10 @@ export class MmioTransport {
 
   private reset(): void {
     if (this.resetting) return
-    this.stop()
-    this.interruptStatus = 0
-    this.updateLevel()
+    // First: whoever is called below may write to the registers.
     this.resetting = true
+    this.stop()
+    this.interrupt.clear(ALL_INTERRUPTS)
     this.settle()
   }
 
@@ -402,50 +397,29 @@ export class MmioTransport {
   }
 
   private stop(): void {
-    for (const pump of this.pumps) pump.cut()
-    if (!this.started) return
+    const { started } = this
     this.started = false
+    this.ends += 1
+    for (const pump of this.pumps) pump.cut()
+    if (!started) return
     try {
       this.device.stop?.()
     } catch (error) {
-      this.report(error)
+      this.reports.report(error)
     }
   }
 
-  /** Sets DEVICE_NEEDS_RESET. */
-  private fail(error: unknown): void {
-    this.report(error)
-    if (this.resetting || this.closed || this.lastFault !== undefined) return
+  /** Sets DEVICE_NEEDS_RESET, unless what the error is about has ended: by `ends`, when that began. */
+  private fail(error: unknown, began: number = this.ends): void {
+    this.reports.report(error)
+    if (this.resetting || this.closed || this.lastFault !== undefined || began !== this.ends) return
     this.lastFault = error instanceof Error ? error : new Error(String(error))
     this.deviceStatus |= VIRTIO_STATUS_DEVICE_NEEDS_RESET
     this.stop()
-    if ((this.deviceStatus & VIRTIO_STATUS_DRIVER_OK) !== 0) {
-      this.raise(VIRTIO_MMIO_INTERRUPT_CONFIGURATION)
-    }
-  }
-
-  private report(error: unknown): void {
-    this.counts.faults += 1
-    const { onFault } = this
-    if (onFault === undefined) return
-    const fault = error instanceof Error ? error : new Error(String(error))
-    queueMicrotask(() => onFault(fault))
-  }
-
-  private raise(reason: number): void {
-    this.interruptStatus |= reason
-    this.updateLevel()
-  }
-
-  private updateLevel(): void {
-    const high = this.interruptStatus !== 0
-    if (high === this.level) return
-    this.level = high
-    if (high) this.counts.interrupts += 1
-    try {
-      this.interrupt.setLevel(high)
-    } catch (error) {
-      this.report(error)
+    // The guest may have been called, and reset it.
+    const needed = VIRTIO_STATUS_DEVICE_NEEDS_RESET | VIRTIO_STATUS_DRIVER_OK
+    if ((this.deviceStatus & needed) === needed) {
+      this.interrupt.raise(VIRTIO_MMIO_INTERRUPT_CONFIGURATION)
     }
   }
 
@@ -456,20 +430,21 @@ export class MmioTransport {
 
   private pumpHost(options: MmioTransportOptions): PumpHost {
     const limit = options.bytesInFlight ?? BYTES_IN_FLIGHT
-    let bytes = 0
     return {
       device: this.device,
       mapper: this.mapper,
+      budget: options.turnBudget ?? new TurnBudget(),
+      room: this.room,
       asynchronous: options.mapping === 'asynchronous',
-      hasRoom: () => bytes < limit,
+      hasRoom: () => this.bytesInFlight < limit,
       account: (count) => {
-        bytes += count
+        this.bytesInFlight += count
       },
       fault: (error) => this.fail(error),
-      report: (error) => this.report(error),
+      report: (error) => this.reports.report(error),
       used: (notify) => {
         this.counts.used += 1
-        if (notify) this.raise(VIRTIO_MMIO_INTERRUPT_USED_BUFFER)
+        if (notify) this.interrupt.raise(VIRTIO_MMIO_INTERRUPT_USED_BUFFER)
       },
       cutOffDone: () => this.settle(),
     }
@@ -480,7 +455,7 @@ export class MmioTransport {
       resume: (queue) => this.pumps[queue]?.kick(),
       configurationChanged: () => {
         this.configGeneration = (this.configGeneration + 1) >>> 0
-        if (this.started) this.raise(VIRTIO_MMIO_INTERRUPT_CONFIGURATION)
+        if (this.started) this.interrupt.raise(VIRTIO_MMIO_INTERRUPT_CONFIGURATION)
       },
     }
   }
@@ -498,6 +473,22 @@ const TRANSPORT_FEATURES = featureSet(
   VIRTIO_F_ACCESS_PLATFORM,
 )
 
-function isAccessSize(size: number): boolean {
-  return size === 1 || size === 2 || size === 4
+const ALL_INTERRUPTS = VIRTIO_MMIO_INTERRUPT_USED_BUFFER | VIRTIO_MMIO_INTERRUPT_CONFIGURATION
+
+const ROOM_PATIENCE = 10_000
+
+function patienceOf({ roomPatience = ROOM_PATIENCE }: MmioTransportOptions): number {
+  if (roomPatience >= 0) return roomPatience
+  throw new InvalidArgumentError('roomPatience', 'a number of milliseconds from 0', roomPatience)
 }
+
+/** What kind of device it is, for messages. */
+function nameOf({ deviceId }: VirtioDevice): string {
+  return DEVICE_KINDS.get(deviceId) ?? `virtio device ${deviceId}`
+}
+
+const DEVICE_KINDS: ReadonlyMap<number, string> = new Map([
+  [VIRTIO_ID_BLOCK, 'virtio block device'],
+  [VIRTIO_ID_CONSOLE, 'virtio console'],
+  [VIRTIO_ID_ENTROPY, 'virtio entropy device'],
+])

@@ -1,6 +1,7 @@
 import { endianness } from 'node:os'
 import { RefusedError } from '@xmc/core/errors'
 import { VirtqueueError } from './errors.ts'
+import type { DescriptorBlock } from './internal/chain-walk.ts'
 import { type DeviceAddress, fits, formatAddress } from './internal/device-address.ts'
 import { messageOf } from './internal/error-parts.ts'
 import type { GuestMapper } from './internal/guest-mapper.ts'
@@ -42,11 +43,6 @@ export interface SplitQueueLayout {
   readonly eventIndex: boolean
 }
 
-/** A table of descriptors; its fields are read as little-endian numbers. */
-export interface DescriptorTable {
-  getUint32(byteOffset: number, littleEndian: boolean): number
-}
-
 /**
  * The device's end of a split virtqueue (virtio 1.2, 2.7): takes heads from the available ring,
  * publishes used elements, and knows when either side wants to be notified.
@@ -59,8 +55,8 @@ export interface DescriptorTable {
 export class SplitQueue {
   /** Elements of the rings. */
   readonly size: number
-  /** The descriptor table. */
-  readonly descriptors: DescriptorTable
+  /** The descriptor table, all of it. */
+  readonly descriptors: DescriptorBlock
 
   private readonly queue: number
   private readonly eventIndex: boolean
@@ -71,6 +67,7 @@ export class SplitQueue {
   private nextAvailable = 0
   private seenAvailable = 0
   private nextUsed = 0
+  private released = false
 
   /**
    * Maps the parts of a ring.
@@ -119,7 +116,7 @@ export class SplitQueue {
     this.queue = layout.queue
     this.eventIndex = layout.eventIndex
     this.parts = parts
-    this.descriptors = descriptors
+    this.descriptors = { view: descriptors, first: 0, end: layout.size }
     this.available = available
     this.used = used
   }
@@ -157,7 +154,7 @@ export class SplitQueue {
 
   /**
    * Asks the driver to notify when it makes the next head available; without EVENT_IDX it always
-   * does (2.7.10.2).
+   * does (2.7.10.2). Whoever follows what is written is called, and may have the queue released.
    *
    * @returns whether a head came in before the driver could see that
    * @throws VirtqueueError `ERR_XMC_VIRTQUEUE`, reason `available-index`
@@ -167,13 +164,15 @@ export class SplitQueue {
       const at = availableEventOffset(this.size)
       this.used.store(at, this.nextAvailable)
       this.used.wrote(at, 2)
+      if (this.released) return false
     }
     return this.hasNext()
   }
 
   /**
    * Publishes a used element: the chain of `head`, with `written` bytes from its first writable one
-   * on. Its memory must be released already (S62).
+   * on. Its memory must be released already (S62). Whoever follows what is written is called, and may
+   * have the queue released.
    *
    * @returns whether the driver wants a notification (2.7.7.2)
    */
@@ -184,10 +183,22 @@ export class SplitQueue {
     this.used.setUint32(at + VIRTQ_USED_ELEMENT_LENGTH, written)
     this.nextUsed = (before + 1) & 0xffff
     this.used.store(VIRTQ_USED_INDEX, this.nextUsed)
+    // Before anybody is called.
+    const wanted = this.wantsInterrupt(before)
     // The fields of an element may lie on both sides of a border.
-    this.used.wrote(at + VIRTQ_USED_ELEMENT_ID, 4)
-    this.used.wrote(at + VIRTQ_USED_ELEMENT_LENGTH, 4)
-    this.used.wrote(VIRTQ_USED_INDEX, 2)
+    this.reportStore(at + VIRTQ_USED_ELEMENT_ID, 4)
+    this.reportStore(at + VIRTQ_USED_ELEMENT_LENGTH, 4)
+    this.reportStore(VIRTQ_USED_INDEX, 2)
+    return wanted
+  }
+
+  /** Releases the parts; the queue must not be used after that. @internal */
+  release(mapper: GuestMapper): Error | undefined {
+    this.released = true
+    return releaseAll(this.parts, mapper)
+  }
+
+  private wantsInterrupt(before: number): boolean {
     if (this.eventIndex) {
       const event = this.available.load(usedEventOffset(this.size))
       return eventPassed(event, this.nextUsed, before)
@@ -196,9 +207,8 @@ export class SplitQueue {
     return (flags & VIRTQ_AVAIL_F_NO_INTERRUPT) === 0
   }
 
-  /** Releases the parts; the queue must not be used after that. @internal */
-  release(mapper: GuestMapper): Error | undefined {
-    return releaseAll(this.parts, mapper)
+  private reportStore(offset: number, length: number): void {
+    if (!this.released) this.used.wrote(offset, length)
   }
 }
 

@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { type DescriptorChain, VIRTIO_F_INDIRECT_DESC } from '../src/index.ts'
+import {
+  BlockDevice,
+  type DescriptorChain,
+  MemoryDisk,
+  VIRTIO_F_INDIRECT_DESC,
+} from '../src/index.ts'
 import { codeOf } from '../src/internal/error-parts.ts'
 import { EchoDevice, HoldingDevice } from './doubles/devices.ts'
 import { CopyingGuestMemory, GuestMemoryDouble, MemoryFault } from './doubles/guest-memory.ts'
@@ -233,23 +238,56 @@ describe('releasing', () => {
 })
 
 describe('memory that is not there', () => {
-  test.each(['mapped', 'copied'])('a withdrawn buffer fails its own access alone: %s', (how) => {
-    const memory = how === 'mapped' ? new GuestMemoryDouble(64) : new CopyingGuestMemory(64)
-    const codes: unknown[] = []
-    const device = answering((chain) => {
-      codes.push(caught(() => chain.read(0, 1)))
-      chain.write(Uint8Array.of(9), 0)
-      codes.push(caught(() => chain.writable(4, 10_000)))
-      return 1
-    })
-    const machine = new Machine(device, { memory })
-    const queue = machine.start(4)
-    memory.withdrawn.add(OUT.at / 4096).add(LONG.at / 4096 + 1)
-    machine.send(queue, [OUT, IN, LONG])
-    expect(codes).toEqual(['ERR_XMC_GUEST_BUFFER', 'ERR_XMC_GUEST_BUFFER'])
-    expect(machine.used(queue)).toEqual([{ id: 0, length: 1 }])
-    expect(memory.bytes[IN.at]).toBe(9)
-    expect(memory.live).toBe(3)
+  test.each(['mapped', 'copied'])(
+    'a withdrawn buffer fails, and all behind it but a small last one: %s',
+    (how) => {
+      const memory = how === 'mapped' ? new GuestMemoryDouble(64) : new CopyingGuestMemory(64)
+      const errors: unknown[] = []
+      const attempt = (action: () => unknown): void => {
+        try {
+          action()
+        } catch (error) {
+          errors.push(error)
+        }
+      }
+      const device = answering((chain) => {
+        attempt(() => chain.read(0, 4))
+        attempt(() => chain.writable(0, 8))
+        attempt(() => chain.writable(8, 10_001))
+        chain.write(Uint8Array.of(9), 10_009)
+        return 1
+      })
+      const machine = new Machine(device, { memory })
+      const queue = machine.start(8)
+      memory.withdrawn.add(LONG.at / 4096 + 1)
+      memory.log = []
+      machine.send(queue, [OUT, { ...IN, length: 8 }, LONG, { ...LONG, length: 1 }, IN])
+      // What was mapped before it can be used.
+      expect(errors).toEqual([
+        expect.objectContaining({ code: 'ERR_XMC_GUEST_BUFFER', page: 10, length: 10_000 }),
+      ])
+      expect(machine.used(queue)).toEqual([{ id: 0, length: 1 }])
+      expect(memory.bytes[IN.at]).toBe(9)
+      expect(memory.live).toBe(3)
+    },
+  )
+
+  test('after the first buffer that cannot be mapped no further one is tried', () => {
+    const machine = new Machine(new BlockDevice({ disk: new MemoryDisk(65_536), queueSize: 64 }))
+    const queue = machine.start(64)
+    const data = Array.from({ length: 60 }, () => ({ at: LONG.at, length: 4096, write: true }))
+    machine.memory.withdrawn.add(LONG.at / 4096)
+    const asked: number[] = []
+    const { memory } = machine
+    const map = memory.map.bind(memory)
+    memory.map = (page, offset, length, write) => {
+      asked.push(page)
+      return map(page, offset, length, write)
+    }
+    machine.send(queue, [{ at: DATA, length: 16 }, ...data, { ...IN, length: 1 }])
+    expect(asked).toEqual([DATA / 4096, LONG.at / 4096, IN.at / 4096])
+    expect(machine.used(queue)).toEqual([{ id: 0, length: 0 }])
+    expect(memory.bytes[IN.at]).toBe(1)
   })
 
   test('the error names queue, address, length, direction and cause', () => {

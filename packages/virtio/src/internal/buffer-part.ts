@@ -1,7 +1,7 @@
 import { ReleasedError } from '@xmc/core/errors'
 import { GuestBufferError } from '../errors.ts'
 import type { GuestRange } from '../guest-memory.ts'
-import { isPagedOut } from './error-parts.ts'
+import { isPagedOut, shortageOf } from './error-parts.ts'
 import { COPY_LIMIT, type GuestMapper } from './guest-mapper.ts'
 
 /**
@@ -39,56 +39,55 @@ export class BufferPart {
     this.writtenFrom = length
   }
 
-  /** Marks the part as one that cannot be used, for a reason other than its memory. */
-  refuse(cause: Error): void {
-    this.failure = new GuestBufferError(this.queue, this, cause)
+  /** Whether nothing is left to be mapped: all is, or it cannot be used. */
+  get settled(): boolean {
+    return this.failure !== undefined || this.mappedLength === this.length
+  }
+
+  /** Whether there is memory to give back. */
+  get held(): boolean {
+    return this.first !== undefined
+  }
+
+  /** Marks the part as one that cannot be used; what is mapped of it is to be released all the same. */
+  refuse(failure: GuestBufferError): void {
+    this.failure = failure
   }
 
   /**
-   * Maps the whole part, or notes why it cannot be.
+   * Copies the part, or maps its next piece.
    *
-   * @throws only what `isPagedOut` knows
+   * @returns whether nothing is left to be mapped
+   * @throws what the memory throws; what was mapped stays
    */
-  map(mapper: GuestMapper): void {
-    if (this.failure !== undefined) return
-    try {
-      if (this.copy(mapper)) return
-      while (this.mappedLength < this.length) {
-        const start = this.offset + this.mappedLength
-        this.add(
-          mapper.map(
-            this.page + Math.floor(start / 4096),
-            start % 4096,
-            this.length - this.mappedLength,
-            this.writable,
-          ),
-        )
-      }
-    } catch (error) {
-      if (isPagedOut(error)) throw error
-      this.failure = new GuestBufferError(this.queue, this, error)
-    }
+  map(mapper: GuestMapper): boolean {
+    if (this.settled || this.copy(mapper)) return true
+    const start = this.offset + this.mappedLength
+    this.add(
+      mapper.map(
+        this.page + Math.floor(start / 4096),
+        start % 4096,
+        this.length - this.mappedLength,
+        this.writable,
+      ),
+    )
+    return this.mappedLength === this.length
   }
 
-  /** As `map`, but waits; never rejects. */
+  /** As `map`, but all of it, and waits. */
   async mapAsync(mapper: GuestMapper): Promise<void> {
-    if (this.failure !== undefined) return
-    try {
-      if (this.copyResident(mapper)) return
-      while (this.mappedLength < this.length) {
-        const start = this.offset + this.mappedLength
-        this.add(
-          // Where a range ends is known when it is mapped
-          await mapper.mapAsync(
-            this.page + Math.floor(start / 4096),
-            start % 4096,
-            this.length - this.mappedLength,
-            this.writable,
-          ),
-        )
-      }
-    } catch (error) {
-      this.failure = new GuestBufferError(this.queue, this, error)
+    if (this.settled || this.copyResident(mapper)) return
+    while (this.mappedLength < this.length) {
+      const start = this.offset + this.mappedLength
+      this.add(
+        // Where a range ends is known when it is mapped
+        await mapper.mapAsync(
+          this.page + Math.floor(start / 4096),
+          start % 4096,
+          this.length - this.mappedLength,
+          this.writable,
+        ),
+      )
     }
   }
 
@@ -142,31 +141,60 @@ export class BufferPart {
   }
 
   /**
-   * Gives all memory back; with `keep`, bytes that stand in a copy go to the guest first.
+   * Gives memory back, `RELEASES` pieces at a time: it is to be called while `held`. With `keep`, bytes that
+   * stand in a copy go to the guest.
    *
-   * @returns what failed first, if anything
+   * @returns what failed first, if anything; when the host has no room to write a copy back, the part is still
+   * held and the call may be repeated
    */
   release(mapper: GuestMapper, keep: boolean): Error | undefined {
     const { first, range, more } = this
-    this.first = undefined
     if (first === undefined) return undefined
-    let failed: Error | undefined
+    if (more !== undefined) return this.releaseMore(mapper, more)
+    this.first = undefined
+    this.range = undefined
+    this.mappedLength = 0
     try {
       if (range !== undefined) mapper.release(range, this.writtenIn(0, first.length))
       else if (keep && this.writtenTo > this.writtenFrom) this.writeBack(mapper, first)
+      return undefined
     } catch (error) {
-      failed = new GuestBufferError(this.queue, this, error)
+      if (range === undefined && shortageOf(error) !== undefined) this.first = first
+      return new GuestBufferError(this.queue, this, error)
     }
-    if (more === undefined) return failed
-    let start = first.length
-    for (const each of more) {
+  }
+
+  /** As `release`, of mappings alone: of a part that is to be mapped again. */
+  retreat(mapper: GuestMapper): Error | undefined {
+    return this.range === undefined ? undefined : this.release(mapper, false)
+  }
+
+  /** Whether `retreat` has more to do. */
+  get mapped(): boolean {
+    return this.range !== undefined
+  }
+
+  /** Forgets a copy that cannot be written back. */
+  forget(): void {
+    this.first = undefined
+  }
+
+  /** Releases pieces behind the first, from the last on. */
+  private releaseMore(mapper: GuestMapper, more: GuestRange[]): Error | undefined {
+    let failed: Error | undefined
+    for (let count = 0; count < RELEASES; count += 1) {
+      const each = more.pop()
+      if (each === undefined) {
+        this.more = undefined
+        break
+      }
       const { length } = each.bytes
+      this.mappedLength -= length
       try {
-        mapper.release(each, this.writtenIn(start, length))
+        mapper.release(each, this.writtenIn(this.mappedLength, length))
       } catch (error) {
         failed ??= new GuestBufferError(this.queue, this, error)
       }
-      start += length
     }
     return failed
   }
@@ -233,6 +261,9 @@ export class BufferPart {
     return this.first === undefined ? rest : [this.first, ...rest]
   }
 }
+
+/** Pieces that are released at a time. */
+const RELEASES = 32
 
 /** Copies a few bytes without a view, which would cost more than they do. */
 function copyBytes(

@@ -1,4 +1,3 @@
-import type { DescriptorChain } from '../descriptor-chain.ts'
 import { VirtqueueError } from '../errors.ts'
 import {
   VIRTQ_DESC_ADDRESS,
@@ -9,9 +8,10 @@ import {
   VIRTQ_DESC_LENGTH,
   VIRTQ_DESC_SIZE,
 } from '../ring-layout.ts'
-import type { DescriptorTable } from '../split-queue.ts'
+import type { TurnBudget } from '../turn-budget.ts'
 import { BufferPart } from './buffer-part.ts'
 import { fits, formatAddress, pageOf } from './device-address.ts'
+import type { QueueRequest } from './queue-request.ts'
 
 /** Most bytes of a chain (2.7.5.2). */
 const CHAIN_BYTES = 2 ** 32
@@ -19,7 +19,7 @@ const CHAIN_BYTES = 2 ** 32
 /** What bounds the chains of a queue. */
 export interface ChainLimits {
   readonly queue: number
-  /** Most descriptors of a chain with an indirect table: the queue's maximum size. */
+  /** Most buffers of a chain, in an indirect table or not: the queue's maximum size (2.7.5.3.1). */
   readonly descriptors: number
   /** Whether VIRTIO_F_INDIRECT_DESC was negotiated. */
   readonly indirect: boolean
@@ -29,45 +29,75 @@ export interface ChainLimits {
 export interface IndirectTable {
   readonly page: number
   readonly offset: number
-  /** Bytes. */
-  readonly length: number
+  /** Descriptors. */
+  readonly count: number
+}
+
+/** A table of descriptors; its fields are read as little-endian numbers. */
+export interface DescriptorTable {
+  getUint32(byteOffset: number, littleEndian: boolean): number
+}
+
+/** Descriptors of a table that can be read: those from `first` up to, but not, `end`. */
+export interface DescriptorBlock {
+  readonly view: DescriptorTable
+  readonly first: number
+  readonly end: number
 }
 
 /**
- * Appends the buffers of the chain that starts at descriptor `start` of a table of `count` to
- * `chain`. Each field is read once; nothing is mapped.
+ * Why a walk stopped: at the end of the chain; at an indirect descriptor, so that it goes on in a table; at a
+ * descriptor outside the block; or since the budget of the turn is spent.
+ */
+export type WalkResult = 'end' | 'table' | 'block' | 'spent'
+
+/** Descriptors between two looks at the budget. */
+const BATCH = 16
+
+/** Most descriptors of an indirect table: what a u16 `next` reaches. */
+const TABLE_DESCRIPTORS = 65_536
+
+/**
+ * Appends the buffers of a chain to `request`, from its `descriptor` on, in a table of `count`. Each field
+ * is read once; nothing is mapped.
  *
- * @param nested whether the table is an indirect one already
- * @returns where the chain goes on, or undefined at its end
  * @throws VirtqueueError
  */
 export function walk(
-  table: DescriptorTable,
+  request: QueueRequest,
+  block: DescriptorBlock,
   count: number,
-  start: number,
-  chain: DescriptorChain,
   limits: ChainLimits,
-  nested: boolean,
-): IndirectTable | undefined {
+  budget: TurnBudget,
+): WalkResult {
   const { queue } = limits
-  let index = start
-  for (let step = 0; ; step += 1) {
+  const { view: table, first, end } = block
+  const nested = request.table !== undefined
+  for (let units = 1; ; units += 1) {
+    const index = request.descriptor
     if (index >= count) {
-      const reason = step === 0 && !nested ? 'head-index' : 'next-index'
+      const reason = request.steps === 0 && !nested ? 'head-index' : 'next-index'
       throw new VirtqueueError(
         queue,
         reason,
         `descriptor ${index} does not exist in a table of ${count}`,
       )
     }
-    if (step >= count) {
+    if (request.steps >= count) {
       throw new VirtqueueError(
         queue,
         'chain-length',
-        `the chain of descriptor ${chain.head} is a loop in a table of ${count}`,
+        `the chain of descriptor ${request.head} is a loop in a table of ${count}`,
       )
     }
-    const at = index * VIRTQ_DESC_SIZE
+    if (index < first || index >= end) return 'block'
+    // Counted by the batch: a call for each descriptor would cost as much as the descriptor.
+    if (units === BATCH) {
+      units = 0
+      if (budget.spend(BATCH)) return 'spent'
+    }
+    request.steps += 1
+    const at = (index - first) * VIRTQ_DESC_SIZE
     const low = table.getUint32(at + VIRTQ_DESC_ADDRESS, true)
     const high = table.getUint32(at + VIRTQ_DESC_ADDRESS + 4, true)
     const length = table.getUint32(at + VIRTQ_DESC_LENGTH, true)
@@ -78,20 +108,26 @@ export function walk(
     if ((flagsAndNext & VIRTQ_DESC_F_INDIRECT) !== 0) {
       checkIndirect(limits, flagsAndNext, length, nested)
       checkAddress(queue, page, offset, length)
-      return { page, offset, length }
+      request.table = { page, offset, count: length / VIRTQ_DESC_SIZE }
+      request.descriptor = 0
+      request.steps = 0
+      return 'table'
     }
     if (length === 0) {
       throw new VirtqueueError(queue, 'zero-length', `descriptor ${index} has no bytes`)
     }
     checkAddress(queue, page, offset, length)
-    append(chain, limits, page, offset, length, (flagsAndNext & VIRTQ_DESC_F_WRITE) !== 0)
-    if ((flagsAndNext & VIRTQ_DESC_F_NEXT) === 0) return undefined
-    index = flagsAndNext >>> 16
+    append(request, limits, page, offset, length, (flagsAndNext & VIRTQ_DESC_F_WRITE) !== 0)
+    if ((flagsAndNext & VIRTQ_DESC_F_NEXT) === 0) {
+      budget.spend(units)
+      return 'end'
+    }
+    request.descriptor = flagsAndNext >>> 16
   }
 }
 
 function append(
-  chain: DescriptorChain,
+  chain: QueueRequest,
   limits: ChainLimits,
   page: number,
   offset: number,
@@ -134,7 +170,7 @@ function checkAddress(queue: number, page: number, offset: number, length: numbe
 }
 
 function checkIndirect(limits: ChainLimits, flags: number, length: number, nested: boolean): void {
-  const { queue, descriptors } = limits
+  const { queue } = limits
   if (!limits.indirect || nested || (flags & VIRTQ_DESC_F_NEXT) !== 0) {
     const why = !limits.indirect
       ? 'VIRTIO_F_INDIRECT_DESC was not negotiated'
@@ -143,11 +179,12 @@ function checkIndirect(limits: ChainLimits, flags: number, length: number, neste
         : 'it may not go on with NEXT'
     throw new VirtqueueError(queue, 'indirect-refused', `an indirect descriptor: ${why}`)
   }
-  if (length === 0 || length % VIRTQ_DESC_SIZE !== 0 || length / VIRTQ_DESC_SIZE > descriptors) {
+  const most = TABLE_DESCRIPTORS * VIRTQ_DESC_SIZE
+  if (length === 0 || length % VIRTQ_DESC_SIZE !== 0 || length > most) {
     throw new VirtqueueError(
       queue,
       'indirect-length',
-      `an indirect table of ${length} bytes: a multiple of 16 up to ${descriptors * VIRTQ_DESC_SIZE} is allowed`,
+      `an indirect table of ${length} bytes: a multiple of 16 up to ${most} is allowed`,
     )
   }
 }

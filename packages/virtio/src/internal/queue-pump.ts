@@ -1,20 +1,21 @@
 import { InvalidArgumentError } from '@xmc/core/errors'
-import { DescriptorChain } from '../descriptor-chain.ts'
 import type { QueueDeclaration, VirtioDevice } from '../device.ts'
-import { VirtqueueError } from '../errors.ts'
-import { VIRTQ_DESC_SIZE } from '../ring-layout.ts'
 import { SplitQueue, type SplitQueueLayout } from '../split-queue.ts'
-import { type ChainLimits, type IndirectTable, walk } from './chain-walk.ts'
-import { formatAddress } from './device-address.ts'
-import { isPagedOut, messageOf } from './error-parts.ts'
-import { COPY_LIMIT, type GuestMapper } from './guest-mapper.ts'
-
-const REQUEST_BYTES = 64 * 1024 * 1024
+import type { TurnBudget, TurnClient } from '../turn-budget.ts'
+import { isPagedOut, shortageOf } from './error-parts.ts'
+import type { GuestMapper } from './guest-mapper.ts'
+import { QueueEpoch, QueueRequest } from './queue-request.ts'
+import { RequestMemory } from './request-memory.ts'
+import type { RoomClient, RoomWait } from './room-wait.ts'
 
 /** What a pump needs of its transport. None of the calls throws. */
 export interface PumpHost {
   readonly device: VirtioDevice
   readonly mapper: GuestMapper
+  /** Bounds the work of a turn. */
+  readonly budget: TurnBudget
+  /** Where requests wait when the host's memory is used up. */
+  readonly room: RoomWait
   /** Whether memory is mapped by `mapAsync` from the start. */
   readonly asynchronous: boolean
   /** Whether the requests in flight leave room for another. */
@@ -31,40 +32,67 @@ export interface PumpHost {
   cutOffDone(): void
 }
 
+/** Units of work that a call of a device's `handle` counts. */
+const HANDLE_UNITS = 4
+
 /**
  * Moves the requests of one queue: from the available ring, through memory and device, to the used
  * ring. Whatever it starts belongs to an epoch; `cut` ends the epoch, and what comes back later is
  * released and forgotten.
+ *
+ * Work is done until the turn's budget is spent, and goes on in a later turn where it stopped. A queue that is left is
+ * armed, so that the driver's next request comes with a notification, or its turn is to come.
+ *
+ * Memory, device, interrupt and listeners are called with the queue in a state that it may be called
+ * in: each of them may stop the device, or reset it, before it returns. What was decided before is looked at again after.
  */
-export class QueuePump {
+export class QueuePump implements TurnClient, RoomClient {
   /** Most requests that were in flight at a time. */
   mostInFlight = 0
+  /** Times that work was put off to a later turn. */
+  postponed = 0
   /** Operations of the epoch: requests, and the mapping of the rings. */
   private current = 0
   /** Operations of earlier epochs that have not come back. */
   private cutOff = 0
-  private epoch = 0
+  private epoch = new QueueEpoch()
+  private sequence = 0
   private ring: SplitQueue | undefined
-  private limits: ChainLimits
-  private mapping = false
+  /** Rings that wait for room, and since when. */
+  private waitingRing: { readonly layout: SplitQueueLayout; readonly since: number } | undefined
   private running = false
   private again = false
-  private continuation: NodeJS.Immediate | undefined
+  /** Whether it waits for a turn. */
+  private scheduled = false
+  /** Requests that go on in a later turn, in order. */
+  private readonly stopped: QueueRequest[] = []
+  /** Requests that wait for room on the host with nothing mapped, in order of their sequence. */
+  private readonly waiting: QueueRequest[] = []
+  /** The request that tries again whether there is room, of those that waited. */
+  private attempt: QueueRequest | undefined
+  /** Whether there may be room for the first that waits. */
+  private maybeRoom = false
 
   private readonly index: number
   private readonly declaration: QueueDeclaration
   private readonly host: PumpHost
+  private readonly memory: RequestMemory
 
   constructor(index: number, declaration: QueueDeclaration, host: PumpHost) {
     this.index = index
     this.declaration = declaration
     this.host = host
-    this.limits = { queue: index, descriptors: declaration.size, indirect: false }
+    this.memory = new RequestMemory(index, declaration, host)
   }
 
   /** Operations that have not come back. */
   get inFlight(): number {
     return this.current + this.cutOff
+  }
+
+  /** Operations that wait for room on the host, and hold nothing of it. */
+  get waitingForRoom(): number {
+    return this.waiting.length + (this.waitingRing === undefined ? 0 : 1)
   }
 
   /** Whether operations of earlier epochs have not come back. */
@@ -74,99 +102,190 @@ export class QueuePump {
 
   /** Maps the rings and goes to work. */
   start(layout: SplitQueueLayout, indirect: boolean): void {
-    const { host } = this
-    this.limits = { ...this.limits, indirect }
+    this.memory.indirect = indirect
+    this.mapRing(layout, -1)
+  }
+
+  /** Looks for requests, as many as the turn's budget allows; the rest follows in later turns. */
+  kick(): void {
+    if (this.running) this.again = true
+    else if (this.ring !== undefined) this.work(undefined)
+  }
+
+  /** Ends the epoch: the ring is released now, and requests in flight when they come back. */
+  cut(): void {
+    const { ring, waiting, host } = this
+    this.epoch.live = false
+    this.epoch = new QueueEpoch()
+    this.ring = undefined
+    this.again = false
+    this.maybeRoom = false
+    this.attempt = undefined
+    // Those that wait for room hold nothing that anybody has to wait for.
+    for (const request of waiting.splice(0)) {
+      this.memory.forget(request)
+      this.current -= 1
+    }
+    if (this.waitingRing !== undefined) this.current -= 1
+    this.waitingRing = undefined
+    host.room.leave(this)
+    this.cutOff += this.current
+    this.current = 0
+    if (ring !== undefined) this.releaseRing(ring)
+  }
+
+  /** Its turn. */
+  continue(): void {
+    this.scheduled = false
+    if (this.running) this.again = true
+    else this.work(undefined)
+  }
+
+  /** There may be room. */
+  retry(): void {
+    this.maybeRoom = true
+    this.schedule()
+  }
+
+  // The rings
+
+  private mapRing(layout: SplitQueueLayout, since: number): void {
+    const { host, epoch } = this
     if (!host.asynchronous) {
       try {
-        this.ring = SplitQueue.map(layout, host.mapper)
+        this.started(epoch, SplitQueue.map(layout, host.mapper))
         return
       } catch (error) {
         if (!(error instanceof Error && isPagedOut(error.cause))) {
-          host.fault(error)
+          this.ringFailed(epoch, layout, since, error)
           return
         }
       }
+      if (!epoch.live) return
     }
-    const { epoch } = this
     this.current += 1
-    this.mapping = true
     SplitQueue.mapAsync(layout, host.mapper).then(
-      (ring) => this.started(epoch, ring),
+      (ring) => this.ringCame(epoch, ring),
       (error: unknown) => {
         this.done(epoch)
-        if (epoch === this.epoch) host.fault(error)
+        this.ringFailed(epoch, layout, since, error)
       },
     )
   }
 
-  /** Looks for requests, at most as many as the queue is long; the rest follows in a later turn. */
-  kick(): void {
-    if (this.ring === undefined || this.running) {
-      this.again = this.running || this.mapping
+  private ringCame(epoch: QueueEpoch, ring: SplitQueue): void {
+    this.started(epoch, ring)
+    this.done(epoch)
+  }
+
+  private started(epoch: QueueEpoch, ring: SplitQueue): void {
+    if (!epoch.live) {
+      this.releaseRing(ring)
       return
     }
-    const { ring } = this
+    this.ring = ring
+    // Requests may have been there before, and their notification.
+    this.schedule()
+  }
+
+  private ringFailed(
+    epoch: QueueEpoch,
+    layout: SplitQueueLayout,
+    since: number,
+    error: unknown,
+  ): void {
+    if (!epoch.live) return
+    const { room } = this.host
+    const began = since < 0 ? room.time : since
+    if (shortageOf(error) === undefined || !room.wait(this, error, began)) {
+      this.host.fault(error)
+      return
+    }
+    if (since < 0) room.waits += 1
+    this.waitingRing = { layout, since: began }
+    this.current += 1
+  }
+
+  private retryRing(): void {
+    const { waitingRing } = this
+    if (waitingRing === undefined) return
+    this.waitingRing = undefined
+    this.current -= 1
+    this.mapRing(waitingRing.layout, waitingRing.since)
+  }
+
+  private releaseRing(ring: SplitQueue): void {
+    const failed = ring.release(this.host.mapper)
+    if (failed !== undefined) this.host.report(failed)
+  }
+
+  // Turns
+
+  /** Goes on with a request, if one is given, and then with all that there is to do in this turn. */
+  private work(request: QueueRequest | undefined): void {
     this.running = true
     try {
-      this.run(ring)
+      if (request !== undefined) this.goOn(request)
+      do {
+        this.again = false
+        if (this.maybeRoom) this.tryWaiting()
+        this.resume()
+        if (this.stopped.length === 0) this.take()
+      } while (this.again && !this.host.budget.spent)
     } catch (error) {
       this.host.fault(error)
     } finally {
       this.running = false
     }
-    // A guest that is called by its interrupt may have set the queue up anew meanwhile.
-    if (this.again && this.ring !== ring) this.kickLater()
+    if (this.again || this.stopped.length > 0) this.schedule()
   }
 
-  /** Ends the epoch: the ring is released now, and requests in flight when they come back. */
-  cut(): void {
-    const { ring } = this
-    this.epoch += 1
-    this.cutOff += this.current
-    this.current = 0
-    this.ring = undefined
-    this.mapping = false
-    this.again = false
-    clearImmediate(this.continuation)
-    this.continuation = undefined
-    const failed = ring?.release(this.host.mapper)
-    if (failed !== undefined) this.host.report(failed)
+  private schedule(): void {
+    if (this.scheduled) return
+    this.scheduled = true
+    this.host.budget.wait(this)
   }
 
-  private started(epoch: number, ring: SplitQueue): void {
-    if (epoch !== this.epoch) {
-      const failed = ring.release(this.host.mapper)
-      if (failed !== undefined) this.host.report(failed)
-      this.done(epoch)
-      return
+  private postpone(request: QueueRequest): void {
+    this.postponed += 1
+    this.stopped.push(request)
+  }
+
+  private resume(): void {
+    const { stopped, host } = this
+    // Those that stop again are behind the others.
+    for (let left = stopped.length; left > 0 && !host.budget.spent; left -= 1) {
+      const request = stopped.shift()
+      if (request !== undefined) this.goOn(request)
     }
-    this.done(epoch)
-    this.mapping = false
-    this.ring = ring
-    if (this.again) this.kick()
   }
 
-  private run(ring: SplitQueue): void {
-    let budget = ring.size
-    do {
-      this.again = false
-      while (budget > 0 && this.ring === ring && this.mayTake()) {
-        const head = ring.next()
-        if (head < 0) break
-        budget -= 1
-        this.begin(ring, head)
+  /** Takes requests from the ring, as long as they may be taken. */
+  private take(): void {
+    const { host } = this
+    for (;;) {
+      const { ring } = this
+      // In order: what waits for room is first.
+      if (ring === undefined || this.waiting.length > 0 || this.attempt !== undefined) return
+      if (host.budget.spent) {
+        this.postponed += 1
+        this.schedule()
+        return
       }
-      if (this.ring !== ring || !this.mayTake()) return
-    } while (budget > 0 && (ring.rearm() || this.again))
-    // The guest may refill as fast as the device answers: let the event loop turn.
-    if (budget === 0 && ring.hasNext()) this.kickLater()
-  }
-
-  private kickLater(): void {
-    this.continuation ??= setImmediate(() => {
-      this.continuation = undefined
-      this.kick()
-    })
+      let possible = this.mayTake()
+      if (this.ring !== ring) continue
+      if (possible) {
+        const head = ring.next()
+        if (head >= 0) {
+          this.begin(head)
+          continue
+        }
+        possible = this.mayTake()
+        if (this.ring !== ring) continue
+      }
+      // What ends, and what the device resumes, looks again; whatever else there may be comes with a notification.
+      if (!ring.rearm() || !possible) return
+    }
   }
 
   private mayTake(): boolean {
@@ -179,134 +298,153 @@ export class QueuePump {
     )
   }
 
-  private begin(ring: SplitQueue, head: number): void {
-    const { host, epoch } = this
+  private begin(head: number): void {
+    const { host } = this
     this.current += 1
     if (this.current > this.mostInFlight) this.mostInFlight = this.current
-    if (!host.asynchronous) {
-      const chain = new DescriptorChain(this.index, head)
-      try {
-        this.prepare(ring, chain)
-      } catch (error) {
-        if (!isPagedOut(error)) {
-          this.finish(epoch, chain, 0, error)
-          return
-        }
-        this.discard(chain)
-        this.beginAsync(ring, epoch, head)
+    this.sequence += 1
+    this.goOn(new QueueRequest(this.index, head, this.epoch, this.sequence, host.asynchronous))
+  }
+
+  // Requests
+
+  /** Takes a request through its stages, until it has to wait for something. */
+  private goOn(request: QueueRequest): void {
+    for (;;) {
+      if (request.abandoned && request.stage !== 'release') {
+        this.settleAttempt(request)
+        request.begin('release')
+      }
+      const { stage } = request
+      const ready =
+        stage === 'walk'
+          ? this.walk(request)
+          : stage === 'map'
+            ? this.map(request)
+            : stage === 'serve'
+              ? this.serve(request)
+              : this.memory.release(request)
+      if (!ready) {
+        this.leave(request)
         return
       }
-      this.serve(epoch, chain)
-      return
-    }
-    this.beginAsync(ring, epoch, head)
-  }
-
-  private beginAsync(ring: SplitQueue, epoch: number, head: number): void {
-    const chain = new DescriptorChain(this.index, head)
-    this.prepareAsync(ring, chain).then(
-      () => this.serve(epoch, chain),
-      (error: unknown) => this.finish(epoch, chain, 0, error),
-    )
-  }
-
-  private prepare(ring: SplitQueue, chain: DescriptorChain): void {
-    const table = walk(ring.descriptors, ring.size, chain.head, chain, this.limits, false)
-    if (table !== undefined) {
-      const copy = new Uint8Array(table.length)
-      try {
-        this.host.mapper.read(table.page, table.offset, copy)
-      } catch (error) {
-        throw isPagedOut(error) ? error : this.indirectUnmapped(table, error)
+      if (stage === 'release') {
+        this.complete(request)
+        return
       }
-      walk(viewOf(copy), table.length / VIRTQ_DESC_SIZE, 0, chain, this.limits, true)
-    }
-    this.account(chain)
-    chain.map(this.host.mapper)
-  }
-
-  private async prepareAsync(ring: SplitQueue, chain: DescriptorChain): Promise<void> {
-    const table = walk(ring.descriptors, ring.size, chain.head, chain, this.limits, false)
-    if (table !== undefined) {
-      const copy = new Uint8Array(table.length)
-      try {
-        await this.host.mapper.readAsync(table.page, table.offset, copy)
-      } catch (error) {
-        throw this.indirectUnmapped(table, error)
+      if (stage === 'retreat') {
+        this.waitForRoom(request)
+        return
       }
-      walk(viewOf(copy), table.length / VIRTQ_DESC_SIZE, 0, chain, this.limits, true)
     }
-    this.account(chain)
-    await chain.mapAsync(this.host.mapper)
   }
 
-  private account(chain: DescriptorChain): void {
-    chain.refuseOver(this.declaration.requestBytes ?? REQUEST_BYTES, COPY_LIMIT)
-    chain.accounted = chain.readableLength + chain.writableLength
-    this.host.account(chain.accounted)
+  /** A request cannot go on now: finds out what it waits for. */
+  private leave(request: QueueRequest): void {
+    if (request.pending > 0 || request.stage === 'serve') return
+    if (request.shortage !== undefined && request.stage === 'release') this.waitForRoom(request)
+    else this.postpone(request)
   }
 
-  private discard(chain: DescriptorChain): void {
-    const failed = this.close(chain, false)
-    if (failed !== undefined) this.host.report(failed)
-  }
-
-  private close(chain: DescriptorChain, keep: boolean): Error | undefined {
-    this.host.account(-chain.accounted)
-    return chain.close(this.host.mapper, keep)
-  }
-
-  private serve(epoch: number, chain: DescriptorChain): void {
-    if (epoch !== this.epoch) {
-      this.finish(epoch, chain, 0)
-      return
+  private walk(request: QueueRequest): boolean {
+    const { ring } = this
+    if (ring === undefined) return true
+    try {
+      return this.memory.walk(request, ring, this.wake)
+    } catch (error) {
+      if (this.retreats(request, error)) return true
+      request.failure = error
+      this.settleAttempt(request)
+      request.begin('release')
+      return true
     }
+  }
+
+  private map(request: QueueRequest): boolean {
+    if (!this.memory.map(request, this.wake)) return false
+    const { shortage } = request
+    if (shortage !== undefined && this.retreats(request, shortage)) return true
+    this.settleAttempt(request)
+    request.stage = 'serve'
+    return true
+  }
+
+  private serve(request: QueueRequest): boolean {
+    const { host } = this
+    if (host.budget.spent) {
+      this.postpone(request)
+      return false
+    }
+    host.budget.spend(HANDLE_UNITS)
     let result: number | Promise<number>
     try {
-      result = this.host.device.handle(chain, this.index)
+      result = host.device.handle(request, this.index)
     } catch (error) {
-      this.finish(epoch, chain, 0, failureOf(error))
-      return
+      this.answer(request, 0, failureOf(error))
+      return true
     }
     if (typeof result === 'number') {
-      this.finish(epoch, chain, result)
-      return
+      this.answer(request, result, undefined)
+      return true
     }
     Promise.resolve(result).then(
-      (written) => this.finish(epoch, chain, written),
-      (error: unknown) => this.finish(epoch, chain, 0, failureOf(error)),
+      (written) => this.answered(request, written, undefined),
+      (error: unknown) => this.answered(request, 0, failureOf(error)),
     )
+    return false
   }
 
-  /** The one end of every request: releases its memory, and only then tells the guest. */
-  private finish(epoch: number, chain: DescriptorChain, written: number, error?: unknown): void {
+  private answered(request: QueueRequest, written: number, failure: unknown): void {
+    this.answer(request, written, failure)
+    this.wake(request)
+  }
+
+  private answer(request: QueueRequest, written: number, failure: unknown): void {
+    const { writableLength } = request
+    const possible = Number.isInteger(written) && written >= 0 && written <= writableLength
+    request.written = written
+    request.failure = failure ?? (possible ? undefined : wrongCount(request, written))
+    request.begin('release')
+  }
+
+  /** Something came back that a request waited for. */
+  private readonly wake = (request: QueueRequest): void => {
+    if (!this.running && this.stopped.length === 0 && !this.host.budget.spent) {
+      this.work(request)
+      return
+    }
+    this.postpone(request)
+    this.schedule()
+  }
+
+  /** The one end of every request: its memory is released, and only then the guest is told. */
+  private complete(request: QueueRequest): void {
+    const { host } = this
+    const { unreleased } = request
+    host.account(-request.accounted)
+    this.done(request.epoch)
+    host.room.released()
     const { ring } = this
-    const live = epoch === this.epoch && ring !== undefined
-    const possible = Number.isInteger(written) && written >= 0 && written <= chain.writableLength
-    const failure = error ?? (possible ? undefined : wrongCount(chain, written))
-    const unreleased = this.close(chain, live && failure === undefined)
-    if (!live) {
-      if (unreleased !== undefined) this.host.report(unreleased)
-      this.done(epoch)
+    // Giving memory back may have reset the device.
+    if (request.abandoned || ring === undefined) {
+      if (unreleased !== undefined) host.report(unreleased)
       return
     }
-    this.done(epoch)
-    if (failure !== undefined || unreleased !== undefined) {
-      this.host.fault(failure ?? unreleased)
+    const failure = request.failure ?? unreleased
+    if (failure !== undefined) {
+      host.fault(failure)
       return
     }
-    this.host.used(ring.publish(chain.head, written))
-    this.kickAfter()
+    const notify = ring.publish(request.head, request.written)
+    // Whoever follows what is written may have reset the device.
+    if (request.abandoned) return
+    host.used(notify)
+    // The queue may have stood still for want of room.
+    this.again = true
   }
 
-  /** After a request: the queue may have stood still for want of room. */
-  private kickAfter(): void {
-    if (this.running) this.again = true
-    else this.kick()
-  }
-
-  private done(epoch: number): void {
-    if (epoch === this.epoch) {
+  private done(epoch: QueueEpoch): void {
+    if (epoch.live) {
       this.current -= 1
       return
     }
@@ -314,19 +452,61 @@ export class QueuePump {
     if (this.cutOff === 0) this.host.cutOffDone()
   }
 
-  private indirectUnmapped(table: IndirectTable, cause: unknown): VirtqueueError {
-    const where = formatAddress(table.page, table.offset)
-    return new VirtqueueError(
-      this.index,
-      'indirect-unmapped',
-      `the indirect table at ${where} cannot be read (${messageOf(cause)})`,
-      { cause },
-    )
-  }
-}
+  // Room on the host
 
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  /** Whether a request gives back what it has, to wait for room. */
+  private retreats(request: QueueRequest, error: unknown): boolean {
+    if (shortageOf(error) === undefined || request.abandoned) return false
+    request.shortage = error
+    const { stage } = request
+    request.begin('retreat')
+    request.resumed = stage
+    return true
+  }
+
+  private waitForRoom(request: QueueRequest): void {
+    const { host, waiting } = this
+    const { room } = host
+    if (this.attempt === request) this.attempt = undefined
+    if (request.waitingSince < 0) {
+      request.waitingSince = room.time
+      room.waits += 1
+    }
+    const at = waiting.findIndex(({ sequence }) => sequence > request.sequence)
+    waiting.splice(at < 0 ? waiting.length : at, 0, request)
+    if (room.wait(this, request.shortage, request.waitingSince)) return
+    waiting.splice(waiting.indexOf(request), 1)
+    this.memory.giveUp(request)
+    this.postpone(request)
+    this.again = true
+  }
+
+  /** Lets the first of those that wait try again. */
+  private tryWaiting(): void {
+    this.maybeRoom = false
+    this.retryRing()
+    while (this.attempt === undefined && !this.host.budget.spent) {
+      const request = this.waiting.shift()
+      if (request === undefined) return
+      this.attempt = request
+      request.shortage = undefined
+      if (request.stage === 'retreat') request.begin(request.resumed)
+      else request.begin('release')
+      this.goOn(request)
+      // It waits again: so do those behind it.
+      if (this.waiting.includes(request)) return
+    }
+    if (this.waiting.length > 0) this.maybeRoom = true
+  }
+
+  /** A request has what it needs, or has ended: those behind it may try. */
+  private settleAttempt(request: QueueRequest): void {
+    request.shortage = undefined
+    if (this.attempt !== request) return
+    this.attempt = undefined
+    if (this.waiting.length > 0) this.maybeRoom = true
+    this.again = true
+  }
 }
 
 /** What was thrown, where that says anything. */
@@ -334,10 +514,10 @@ function failureOf(error: unknown): unknown {
   return error ?? new TypeError('the device failed and did not say why')
 }
 
-function wrongCount(chain: DescriptorChain, written: number): InvalidArgumentError {
+function wrongCount(request: QueueRequest, written: number): InvalidArgumentError {
   return new InvalidArgumentError(
     'written',
-    `an integer from 0 to ${chain.writableLength}, which is what a device's handle() may answer`,
+    `an integer from 0 to ${request.writableLength}, which is what a device's handle() may answer`,
     written,
   )
 }

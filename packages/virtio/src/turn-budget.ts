@@ -1,0 +1,149 @@
+import { performance } from 'node:perf_hooks'
+import { InvalidArgumentError } from '@xmc/core/errors'
+
+/** How much a {@link TurnBudget} allows. */
+export interface TurnBudgetOptions {
+  /**
+   * Microseconds of a turn of the event loop, with all that runs in it from the first few descriptors on,
+   * after which work on queues waits for the next turn; 1 or more, by default 1000.
+   */
+  readonly turnMicroseconds?: number | undefined
+  /**
+   * Descriptors that are worked on in a turn, from the reading to the release of what they name, 16 or more; by
+   * default 4096. A request counts as two more, a buffer over 64 KiB as more.
+   */
+  readonly turnDescriptors?: number | undefined
+  /** The time in milliseconds; by default `performance.now`. */
+  readonly now?: (() => number) | undefined
+}
+
+/** Counts since a budget was made. */
+export interface TurnBudgetStatistics {
+  /** Turns whose budget was used up. */
+  readonly exhausted: number
+  /** Most descriptors of a turn, as `turnDescriptors` counts them. */
+  readonly mostInTurn: number
+}
+
+/** Somebody with work that waits for a turn. */
+export interface TurnClient {
+  /** Works until nothing is left or the budget is spent, and then waits again. Does not throw. */
+  continue(): void
+}
+
+/** Microseconds of a turn by default. */
+export const DEFAULT_TURN_MICROSECONDS = 1000
+
+/** Descriptors of a turn by default. */
+export const DEFAULT_TURN_DESCRIPTORS = 4096
+
+/**
+ * Bounds the work that is done for guests in one turn of the event loop, in time and in descriptors,
+ * whatever starts or ends a request: a notification, a promise, an interrupt that calls the guest. What is
+ * over it goes on in the next turn, after timers and others had theirs, and in the order of coming.
+ *
+ * Transports that are given the same budget share it, so that many devices together stay bounded. The last piece of
+ * work of a turn is always finished: one buffer, or one call of a device's `handle`.
+ */
+export class TurnBudget {
+  /** Whether nothing more is to be done in this turn. */
+  spent = false
+
+  private readonly milliseconds: number
+  /** Most units of a turn. */
+  private readonly limit: number
+  private readonly now: () => number
+  private readonly clients: TurnClient[] = []
+  private immediate: NodeJS.Immediate | undefined
+  /** Units until the clock is looked at. */
+  private untilLook = LOOK_EVERY
+  private units = 0
+  private started = 0
+  /** Whether the time of the turn is counted. */
+  private timed = false
+  private exhausted = 0
+  private mostInTurn = 0
+
+  /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` */
+  constructor(options: TurnBudgetOptions = {}) {
+    const { turnMicroseconds = DEFAULT_TURN_MICROSECONDS } = options
+    const { turnDescriptors = DEFAULT_TURN_DESCRIPTORS } = options
+    if (!(turnMicroseconds >= 1)) {
+      throw new InvalidArgumentError('turnMicroseconds', 'a number from 1', turnMicroseconds)
+    }
+    if (!(turnDescriptors >= LEAST_DESCRIPTORS)) {
+      throw new InvalidArgumentError(
+        'turnDescriptors',
+        `a number from ${LEAST_DESCRIPTORS}`,
+        turnDescriptors,
+      )
+    }
+    this.milliseconds = turnMicroseconds / 1000
+    this.limit = turnDescriptors * DESCRIPTOR_UNITS
+    this.now = options.now ?? ((): number => performance.now())
+  }
+
+  /** A snapshot of the counts. */
+  get statistics(): TurnBudgetStatistics {
+    return { exhausted: this.exhausted, mostInTurn: this.mostInTurn / DESCRIPTOR_UNITS }
+  }
+
+  /** Counts units of work, 4 for a descriptor. Returns whether the budget is spent. */
+  spend(units: number): boolean {
+    this.untilLook -= units
+    if (this.untilLook <= 0) this.look()
+    return this.spent
+  }
+
+  /** Has a client go on in a later turn; a client that waits already must not wait twice. */
+  wait(client: TurnClient): void {
+    this.clients.push(client)
+    this.immediate ??= setImmediate(this.turn)
+  }
+
+  /**
+   * Reads the clock, which costs as much as a small buffer does. What was done in the turn before the first look is
+   * little, and a turn with nothing else needs neither clock nor timer.
+   */
+  private look(): void {
+    this.units += LOOK_EVERY - this.untilLook
+    this.untilLook = LOOK_EVERY
+    const time = this.now()
+    if (!this.timed) this.open(time)
+    if (this.spent) return
+    if (time - this.started < this.milliseconds && this.units < this.limit) return
+    this.spent = true
+    this.exhausted += 1
+  }
+
+  /** Counts the time from now on, until the turn has ended. */
+  private open(time: number): void {
+    this.timed = true
+    this.started = time
+    this.immediate ??= setImmediate(this.turn)
+  }
+
+  /** Begins a turn. */
+  private readonly turn = (): void => {
+    this.immediate = undefined
+    this.mostInTurn = Math.max(this.mostInTurn, this.units + LOOK_EVERY - this.untilLook)
+    this.units = 0
+    this.untilLook = LOOK_EVERY
+    this.timed = false
+    this.spent = false
+    if (this.clients.length === 0) return
+    this.open(this.now())
+    // Who waits again gets a later turn.
+    for (let left = this.clients.length; left > 0 && !this.spent; left -= 1) {
+      this.clients.shift()?.continue()
+    }
+  }
+}
+
+/** Units of work between two looks at the clock. */
+const LOOK_EVERY = 64
+
+const LEAST_DESCRIPTORS = 16
+
+/** Units of work of a descriptor: it is read, mapped, used and released. */
+const DESCRIPTOR_UNITS = 4
