@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { InvalidArgumentError } from '@xmc/core'
 import { grantReference, XEN_GRANT_ADDRESS_OFFSET } from '@xmc/grants'
 import type { Disk } from '@xmc/virtio'
@@ -26,6 +27,9 @@ const REQUESTS = 32
 /** Half of all 16-bit numbers: an available index this far ahead is beyond any queue. */
 const FAR_AHEAD = 0x8000
 
+/** Turns of the event loop in which nothing comes any more. */
+const QUIET_TURNS = 4
+
 /**
  * A disk whose reads wait until they are let through: what the guest does meanwhile, it does while the
  * device has its memory mapped, and the data arrives there afterwards.
@@ -37,6 +41,7 @@ export class HeldDisk implements Disk {
   readonly #disk: Disk
   readonly #reached: Promise<void>
   readonly #released: Promise<void>
+  #reads = 0
   #reach: () => void = () => {}
   #release: () => void = () => {}
 
@@ -53,9 +58,15 @@ export class HeldDisk implements Disk {
     })
   }
 
-  /** Resolves when a read waits. */
-  reached(): Promise<void> {
-    return this.#reached
+  /** Resolves when reads wait, and no further ones come. */
+  async reached(): Promise<void> {
+    await this.#reached
+    for (let quiet = 0, seen = 0; quiet < QUIET_TURNS; quiet++) {
+      if (seen !== this.#reads) quiet = 0
+      seen = this.#reads
+      // The board may take as many as fit a turn.
+      await setImmediate()
+    }
   }
 
   /** Lets all reads through, now and later. */
@@ -64,6 +75,7 @@ export class HeldDisk implements Disk {
   }
 
   async read(buffers: readonly Uint8Array[], position: number): Promise<void> {
+    this.#reads++
     this.#reach()
     await this.#released
     await this.#disk.read(buffers, position)
