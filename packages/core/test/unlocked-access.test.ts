@@ -300,6 +300,24 @@ describe('PageSurface.read and write', () => {
     expect(cache.statistics).toMatchObject({ hits: 0, entries: 0 })
   })
 
+  it.each([25, 38, 95])(
+    'maps for the time of an access where the kernel has no copy (errno %d), and asks once',
+    (errno) => {
+      const { cache, double } = setUpGrants()
+      double.copyErrno = errno
+      cache.storeUint8(testPage(7), 16, 0x5a)
+      expect(cache.loadUint8(testPage(7), 0)).toBe(7)
+      expect(double.log).toEqual([
+        'copy to 7+16 1',
+        'map 7+1 rw',
+        'unmap 1',
+        expect.stringMatching(/^map 7\+1 r/),
+        'unmap 1',
+      ])
+      expect(double.mapped.size).toBe(0)
+    },
+  )
+
   it('maps pinned pages for the time of an access when they cannot be copied', () => {
     const { cache, double } = setUp({ bucketShift: 12, windowPages: 8, pinned: true })
     cache.storeUint32(testPage(7), 4094, 0x1122_3344)

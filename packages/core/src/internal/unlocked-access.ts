@@ -5,6 +5,7 @@ import { traceChannels } from '../trace.ts'
 import type { BucketEngine } from './bucket-engine.ts'
 import { LIST } from './bucket-table.ts'
 import { type Misses, NO_WRITES } from './misses.ts'
+import { isUnsupportedCall } from './unsupported-call.ts'
 
 /**
  * Access to guest memory without a lock, where the hit path does not serve it: misses, ranges over
@@ -15,6 +16,8 @@ export class UnlockedAccess<Page extends number> {
   private readonly misses: Misses<Page>
   private readonly view: DataView
   private readonly scratch: DataView = new DataView(new ArrayBuffer(8))
+  /** Whether the backend copies; an old kernel may have no call for it. */
+  private copies = true
 
   constructor(engine: BucketEngine<Page>, misses: Misses<Page>, view: DataView) {
     this.engine = engine
@@ -142,16 +145,29 @@ export class UnlockedAccess<Page extends number> {
 
   /** Copies without mapping; false when the backend cannot. */
   private copy(page: Page, offset: number, bytes: Uint8Array, write: boolean): boolean {
-    const { backend } = this.engine
-    if (write) {
-      if (backend.copyTo === undefined) return false
-      this.engine.count(COUNTER.copyCalls)
-      backend.copyTo(page, offset, bytes)
-    } else {
-      if (backend.copyFrom === undefined) return false
-      this.engine.count(COUNTER.copyCalls)
-      backend.copyFrom(page, offset, bytes)
+    if (!this.copies) return false
+    try {
+      return write ? this.copyTo(page, offset, bytes) : this.copyFrom(page, offset, bytes)
+    } catch (error) {
+      if (!isUnsupportedCall(error)) throw error
+      this.copies = false
+      return false
     }
+  }
+
+  private copyFrom(page: Page, offset: number, target: Uint8Array): boolean {
+    const { backend } = this.engine
+    if (backend.copyFrom === undefined) return false
+    this.engine.count(COUNTER.copyCalls)
+    backend.copyFrom(page, offset, target)
+    return true
+  }
+
+  private copyTo(page: Page, offset: number, source: Uint8Array): boolean {
+    const { backend } = this.engine
+    if (backend.copyTo === undefined) return false
+    this.engine.count(COUNTER.copyCalls)
+    backend.copyTo(page, offset, source)
     return true
   }
 

@@ -210,6 +210,8 @@ export class GuestDouble implements MapBackend<TestPage> {
 export class CopyingDouble extends GuestDouble {
   /** The next copy fails. */
   failNextCopy = false
+  /** Every copy fails with this errno, as on a kernel without such a call. */
+  copyErrno: number | undefined
 
   copyFrom(page: TestPage, offset: number, target: Uint8Array): void {
     this.copy(`copy from ${page}+${offset} ${target.length}`)
@@ -223,6 +225,10 @@ export class CopyingDouble extends GuestDouble {
 
   private copy(line: string): void {
     this.log.push(line)
+    if (this.copyErrno !== undefined) {
+      const cause = new SystemCallError('copy of the double', this.copyErrno, 'no such call')
+      throw new Error('the copy failed', { cause })
+    }
     if (!this.failNextCopy) return
     this.failNextCopy = false
     throw new SystemCallError('copy of the double', 1, 'told to fail')
