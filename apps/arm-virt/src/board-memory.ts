@@ -97,7 +97,12 @@ export class BoardMemory {
     })
     this.system = new ContainerRegion({ name: 'system' })
     this.regions.addTo(this.system)
-    this.dma = new AddressSpace({ name: 'dma', root: dmaMap(this.regions), bounceBudget: 0 })
+    this.dma = new AddressSpace({
+      name: 'dma',
+      root: dmaMap(this.regions),
+      bounceBudget: 0,
+      guaranteedShare: configuration.guaranteedShare,
+    })
     this.#opened = [foreignWindow, grantWindow]
     this.windows = [report('foreign', foreignWindow), report('grants', grantWindow)]
   }

@@ -1,5 +1,5 @@
 import { type CacheStatistics, kindOfError, ReportLimiter } from '@xmc/core'
-import { AddressSpace, MmioRegion } from '@xmc/memory-region'
+import { AddressSpace, MmioRegion, type WindowShare } from '@xmc/memory-region'
 import {
   EmptyTransport,
   MmioTransport,
@@ -34,6 +34,8 @@ export interface BoardStatistics {
   readonly ioreq: DispatcherStatistics
   /** One for each device, in the order of the slots. */
   readonly transports: readonly TransportStatistics[]
+  /** What each device has, and had at most, of the windows that were mapped into; in the order of the slots. */
+  readonly shares: readonly (readonly WindowShare[])[]
   /** Faults, whether told to `onFault` one by one or in a count. */
   readonly faults: number
 }
@@ -91,7 +93,7 @@ export class Board {
       const line = transportInterrupt(slot)
       return new MmioTransport({
         device,
-        memory: memory.dma,
+        memory: memory.dma.registerUser({ name: `virtio-mmio.${slot}` }),
         interrupt: { setLevel: (high) => hypervisor.setInterruptLevel(line, high) },
         accessPlatform: configuration.addressing === 'grants' ? 'required' : 'offered',
         mapping: configuration.mapping,
@@ -120,6 +122,7 @@ export class Board {
       grants: this.memory.grants.statistics,
       ioreq: this.#dispatcher.statistics,
       transports: this.transports.map((transport) => transport.statistics),
+      shares: this.memory.dma.users.map(({ shares }) => shares),
       faults: this.#faults.statistics.reports,
     }
   }

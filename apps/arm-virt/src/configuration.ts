@@ -1,5 +1,9 @@
 import { InvalidArgumentError } from '@xmc/core'
-import { DEFAULT_GRANT_FRAMES, MAX_GRANT_FRAMES } from '@xmc/memory-region'
+import {
+  DEFAULT_GRANT_FRAMES,
+  DEFAULT_GUARANTEED_SHARE,
+  MAX_GRANT_FRAMES,
+} from '@xmc/memory-region'
 import type { VirtioDevice } from '@xmc/virtio'
 import { ramBanks, VIRTIO_MMIO_SLOTS } from './address-map.ts'
 import { TooManyDevicesError } from './errors.ts'
@@ -40,6 +44,11 @@ export interface BoardOptions {
   /** Bytes of the window for grants; 256 MiB by default. A smaller one is taken where it is refused. */
   readonly grantWindowBytes?: number | undefined
   /**
+   * Part of each window that is divided among the devices, 0 to 1: so much each of them gets at any time, whatever others
+   * have mapped; 0.5 by default. With 0 one device may have everything. A board with one device keeps nothing back.
+   */
+  readonly guaranteedShare?: number | undefined
+  /**
    * Is told of faults of the board and its devices: of the first 5 of a kind and slot, and then once in 10 s of the
    * last and how many there were (`repeated`, 0 before), since a guest can cause as many as it likes. By default
    * they are only counted.
@@ -66,6 +75,7 @@ export interface BoardConfiguration {
   readonly foreignWindowBytes: number
   readonly foreignBudgetBytes: number
   readonly grantWindowBytes: number
+  readonly guaranteedShare: number
   readonly onFault: (fault: BoardFault, repeated: number) => void
 }
 
@@ -109,6 +119,7 @@ export function boardConfiguration(options: BoardOptions): BoardConfiguration {
     foreignWindowBytes: bytes('foreignWindowBytes', options.foreignWindowBytes ?? 4 * 2 ** 30),
     foreignBudgetBytes: bytes('foreignBudgetBytes', options.foreignBudgetBytes ?? 2 ** 30, 0),
     grantWindowBytes: bytes('grantWindowBytes', options.grantWindowBytes ?? 256 * 2 ** 20),
+    guaranteedShare: part('guaranteedShare', options.guaranteedShare ?? DEFAULT_GUARANTEED_SHARE),
     onFault: options.onFault ?? ((): void => {}),
   }
 }
@@ -133,6 +144,11 @@ export function machineConfiguration(options: MachineOptions): MachineConfigurat
 function bytes(field: string, value: number, least: number = 1): number {
   // What a window can have at most, less than a page being none.
   return integer(field, value, 2 ** 43, least)
+}
+
+function part(field: string, value: number): number {
+  if (value >= 0 && value <= 1) return value
+  throw new InvalidArgumentError(field, 'a number from 0 to 1', value)
 }
 
 function integer(field: string, value: number, most: number, least: number = 1): number {

@@ -283,6 +283,29 @@ describe('a board', () => {
     await board.close()
   })
 
+  it('divides its windows among its devices, and counts what each has', async () => {
+    const { board } = openWorld({
+      devices: blockDevices(new MemoryDisk(512), new MemoryDisk(512)),
+      addressing: 'foreign',
+      foreignWindowBytes: 2 ** 24,
+    })
+    const { users } = board.memory.dma
+    // 16 slots of 1 MiB; half of them are divided.
+    const held = Array.from({ length: 12 }, (_, bucket) =>
+      users[0]?.map(0x40000 + bucket * 256, 0, 4096, false),
+    )
+    expect(() => users[0]?.map(0x40c00, 0, 4096, false)).toThrow(
+      expect.objectContaining({ code: 'ERR_XMC_SHARE', user: 'virtio-mmio.0' }),
+    )
+    held.push(users[1]?.map(0x40c00, 0, 4096, false))
+    expect(board.statistics.shares.map(([foreign]) => foreign)).toEqual([
+      expect.objectContaining({ slots: 16, guaranteed: 4, used: 12, most: 12, refused: 1 }),
+      expect.objectContaining({ slots: 16, guaranteed: 4, used: 1, most: 1, refused: 0 }),
+    ])
+    for (const mapping of held) mapping?.release(0)
+    await board.close()
+  })
+
   it('takes a smaller window where the one asked for is refused, and says so', async () => {
     const { board } = openWorld({ foreignWindowBytes: 2 ** 43, grantWindowBytes: 2 ** 22 })
     const [foreign] = board.memory.windows

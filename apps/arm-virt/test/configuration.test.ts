@@ -18,6 +18,7 @@ describe('a machine configuration', () => {
       foreignWindowBytes: 4 * 2 ** 30,
       foreignBudgetBytes: 2 ** 30,
       grantWindowBytes: 256 * 2 ** 20,
+      guaranteedShare: 0.5,
       onFault: expect.any(Function),
     })
   })
@@ -55,6 +56,7 @@ describe('a machine configuration', () => {
     ['foreignWindowBytes', { foreignWindowBytes: -1 }],
     ['foreignBudgetBytes', { foreignBudgetBytes: 1.5 }],
     ['grantWindowBytes', { grantWindowBytes: Number.NaN }],
+    ['guaranteedShare', { guaranteedShare: 1.01 }],
   ]
   it.each(wrong)('refuses a wrong %s', (field, options) => {
     expect(() => machineConfiguration(options)).toThrow(

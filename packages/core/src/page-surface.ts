@@ -92,6 +92,11 @@ export class PageSurface<Page extends number> implements PageOperations<Page> {
     this.storeBigUint64 = hits.storeBigUint64
   }
 
+  /** Pages of a slot in the window, which is what a lock takes of it at least: those of a bucket. */
+  get pagesPerSlot(): number {
+    return this.engine.pagesPerBucket
+  }
+
   /** As `lock`, without blocking the event loop; waits for pages that are paged out. */
   async lockAsync(page: Page, offset: number, length: number, flags: number): Promise<WindowPage> {
     const write = (flags & LOCK_WRITE) !== 0

@@ -1,19 +1,9 @@
 import { BusyError, XmcError } from '@xmc/core/errors'
 import { joinAddress, offsetOfAddress, pageOfAddress } from './address.ts'
-import {
-  BounceMapping,
-  checkOwner,
-  type DmaMapping,
-  type MappedLength,
-  RamMapping,
-} from './dma-mapping.ts'
-import { BounceBudgetError, NotRamError, ReadOnlyRegionError, ShortMappingError } from './errors.ts'
-import { BounceBudget } from './internal/bounce-budget.ts'
+import { checkOwner, type DmaMapping, type MappedLength } from './dma-mapping.ts'
+import { NotRamError, ShortMappingError } from './errors.ts'
 import type { FlatRange } from './internal/flat-range.ts'
 import { checkByteCount, checkPageAddress, MAX_MAPPING } from './internal/page.ts'
-import { RoomQueue } from './internal/room-queue.ts'
-import type { MemoryRegion } from './memory-region.ts'
-import { LOCK_DMA, LOCK_WRITE } from './ram-backing.ts'
 import type { RamRegion } from './ram-region.ts'
 import { Ring } from './ring.ts'
 import {
@@ -22,26 +12,19 @@ import {
   mapScatterListAsync,
   type ScatterList,
 } from './scatter-list.ts'
-import { SpaceAccess } from './space-access.ts'
+import { SpaceMapping } from './space-mapping.ts'
 
-/** What an address space is made from. */
-export interface AddressSpaceOptions {
-  /** The region to show, from address 0 on; commonly a container of 2^64 bytes. */
-  readonly root: MemoryRegion
-  /** Name for messages and `mtree`; `memory` by default. */
-  readonly name?: string | undefined
-  /** Bytes that may be in bounce buffers at a time; 4096 by default. */
-  readonly bounceBudget?: number | undefined
-}
-
-/** Bytes of bounce buffers that an address space has by default. */
-export const DEFAULT_BOUNCE_BUDGET = 4096
+export {
+  type AddressSpaceOptions,
+  DEFAULT_BOUNCE_BUDGET,
+  DEFAULT_GUARANTEED_SHARE,
+} from './space-mapping.ts'
 
 /**
  * A graph of regions seen from one viewpoint: what a CPU or a device finds at each 64-bit address.
  *
  * Plain access: see {@link SpaceAccess}. Transfers: `map` gives a range of memory that stays in place
- * until it is released. A range that is not memory is given as a bounce buffer, a copy, while the
+ * until it is released; several devices do that as users (`registerUser`), who share the windows. A range that is not memory is given as a bounce buffer, a copy, while the
  * budget lasts. A map is at most as long as the memory is contiguous: one region, whose backing has the
  * pages in a row. A device asks again for the rest.
  *
@@ -51,33 +34,7 @@ export const DEFAULT_BOUNCE_BUDGET = 4096
  * # Limits
  * One mapping has at most 2^31 − 1 bytes; a longer one that is asked for is cut. A space belongs to one thread.
  */
-export class AddressSpace extends SpaceAccess {
-  /** @internal */
-  live = 0
-  /** @internal */
-  kept = 0
-  /** @internal */
-  readonly room: RoomQueue = new RoomQueue()
-  private readonly bounce: BounceBudget
-
-  /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT`: a budget that is no number of bytes */
-  constructor(options: AddressSpaceOptions) {
-    super(options.name ?? 'memory', options.root)
-    const budget = options.bounceBudget ?? DEFAULT_BOUNCE_BUDGET
-    checkByteCount('bounceBudget', budget, 0, MAX_MAPPING)
-    this.bounce = new BounceBudget(budget)
-  }
-
-  /** Mappings and rings that are live. */
-  get mappings(): number {
-    return this.live
-  }
-
-  /** Bytes now in bounce buffers. */
-  get bounceBytes(): number {
-    return this.bounce.used
-  }
-
+export class AddressSpace extends SpaceMapping {
   /**
    * Maps up to `length` bytes, at least 1, for reading or for writing.
    *
@@ -87,45 +44,12 @@ export class AddressSpace extends SpaceAccess {
    * @throws the backing's typed error where it cannot map; nothing is mapped, counted or referenced then
    */
   map(page: number, offset: number, length: number, write: boolean): DmaMapping {
-    const end = write ? this.nearMapWriteEnd : this.nearMapEnd
-    if (
-      page >= this.nearFirst &&
-      page < end &&
-      (offset & 4095) === offset &&
-      length > 0 &&
-      // Up to 1 GiB, so that the sum below is an int32 as well.
-      (length & 0x3fff_ffff) === length &&
-      ((offset + length + 4095) >> 12) + page <= end
-    ) {
-      const range = this.nearRange!
-      const at = page + this.nearDelta
-      const flags = write ? LOCK_DMA | LOCK_WRITE : LOCK_DMA
-      let windowPage: number
-      try {
-        windowPage = this.nearBacking!.lock(at, offset, length, flags)
-      } catch (error) {
-        this.room.refused(error)
-        throw error
-      }
-      range.region.held++
-      this.live++
-      return new RamMapping(this, range, at, windowPage, offset, length, write)
-    }
-    const range = this.rangeForMap(page, offset, length, write)
-    if (range.ram === null) return this.bounceAt(range, page, offset, length, write)
-    return this.lockRange(range, page, offset, length, write)
+    return this.mapFor(undefined, page, offset, length, write)
   }
 
   /** As `map`, without blocking the event loop; waits for pages that are paged out. */
-  async mapAsync(
-    page: number,
-    offset: number,
-    length: number,
-    write: boolean,
-  ): Promise<DmaMapping> {
-    const range = this.rangeForMap(page, offset, length, write)
-    if (range.ram === null) return this.bounceAt(range, page, offset, length, write)
-    return await this.lockRangeAsync(range, page, offset, length, write)
+  mapAsync(page: number, offset: number, length: number, write: boolean): Promise<DmaMapping> {
+    return this.mapAsyncFor(undefined, page, offset, length, write)
   }
 
   /** As `map`, by address. */
@@ -192,24 +116,6 @@ export class AddressSpace extends SpaceAccess {
   }
 
   /**
-   * Calls `client` once, when something was released that may make room for a map that failed with
-   * `shortage: 'passing'`: a mapping, or bounce bytes. Where the room is made outside the process, as
-   * in Xen's map-track table, it is called after a time as well: 10 ms, and longer each time, up to a second.
-   *
-   * It is called in a later turn of the event loop, at most once a millisecond; it may fail again, and wait
-   * again. It must not throw.
-   *
-   * Whoever waits releases first what it holds itself. Mappings that are kept for long (`keep`, and rings)
-   * do not count as what may be released.
-   *
-   * @returns how to wait no longer; undefined when waiting does not help: nothing is held that would be released,
-   * and room outside the process was looked for during 2.5 s. Then the request could never fit.
-   */
-  awaitRoom(client: () => void): (() => void) | undefined {
-    return this.room.wait(client, this.live <= this.kept)
-  }
-
-  /**
    * Maps all of `ranges`, or nothing.
    *
    * @throws as `map`, for the first range that cannot be mapped
@@ -233,14 +139,14 @@ export class AddressSpace extends SpaceAccess {
    */
   openRing(page: number, offset: number, length: number, write: boolean): Ring {
     const range = this.rangeForRing(page, offset, length, write)
-    const mapping = this.lockRange(range, page, offset, length, write)
+    const mapping = this.lockRange(undefined, range, page, offset, length, write)
     return new Ring(this, range.region, mapping)
   }
 
   /** As `openRing`, without blocking the event loop; waits for pages that are paged out. */
   async openRingAsync(page: number, offset: number, length: number, write: boolean): Promise<Ring> {
     const range = this.rangeForRing(page, offset, length, write)
-    const mapping = await this.lockRangeAsync(range, page, offset, length, write)
+    const mapping = await this.lockRangeAsync(undefined, range, page, offset, length, write)
     return new Ring(this, range.region, mapping)
   }
 
@@ -260,11 +166,6 @@ export class AddressSpace extends SpaceAccess {
     this.end()
   }
 
-  /** @internal */
-  returnBounce(length: number): void {
-    this.bounce.give(length)
-  }
-
   private mapAnything(
     page: number,
     offset: number,
@@ -280,20 +181,7 @@ export class AddressSpace extends SpaceAccess {
     if (range.ram === null || (write && range.readOnly)) {
       return this.bounceAt(range, page, offset, length, write)
     }
-    return this.lockRange(range, page, offset, length, write)
-  }
-
-  /** The range of a map's first byte, with arguments and write access checked. */
-  private rangeForMap(page: number, offset: number, length: number, write: boolean): FlatRange {
-    const range = this.rangeAt(page, offset)
-    checkByteCount('length', length, 1, Number.MAX_SAFE_INTEGER)
-    if (range === undefined) {
-      throw this.unassigned(page, offset, length, write ? 'write' : 'read')
-    }
-    if (write && range.readOnly) {
-      throw new ReadOnlyRegionError(range.region.name, joinAddress(page, offset), length)
-    }
-    return range
+    return this.lockRange(undefined, range, page, offset, length, write)
   }
 
   private rangeForRing(
@@ -309,84 +197,6 @@ export class AddressSpace extends SpaceAccess {
       throw new ShortMappingError(this.name, joinAddress(page, offset), length, available)
     }
     return range
-  }
-
-  private lockRange(
-    range: FlatRange,
-    page: number,
-    offset: number,
-    asked: number,
-    write: boolean,
-  ): RamMapping {
-    const length = Math.min(asked, range.room(page, offset), MAX_MAPPING)
-    const at = range.backingPage(page, offset)
-    const inPage = range.backingOffset(offset)
-    const flags = write ? LOCK_DMA | LOCK_WRITE : LOCK_DMA
-    let windowPage: number
-    try {
-      windowPage = range.backing!.lock(at, inPage, length, flags)
-    } catch (error) {
-      this.room.refused(error)
-      throw error
-    }
-    range.region.held++
-    this.live++
-    return new RamMapping(this, range, at, windowPage, inPage, length, write)
-  }
-
-  private async lockRangeAsync(
-    range: FlatRange,
-    page: number,
-    offset: number,
-    asked: number,
-    write: boolean,
-  ): Promise<RamMapping> {
-    const length = Math.min(asked, range.room(page, offset), MAX_MAPPING)
-    const at = range.backingPage(page, offset)
-    const inPage = range.backingOffset(offset)
-    const flags = write ? LOCK_DMA | LOCK_WRITE : LOCK_DMA
-    // Counted before the wait, so that nobody closes the space or takes the backing away meanwhile.
-    range.region.held++
-    this.live++
-    try {
-      const windowPage = await range.backing!.lockAsync(at, inPage, length, flags)
-      return new RamMapping(this, range, at, windowPage, inPage, length, write)
-    } catch (error) {
-      range.region.held--
-      this.live--
-      this.room.refused(error)
-      throw error
-    }
-  }
-
-  /** A copy of what is at an address, as long as budget and range allow; zeros where nothing is. */
-  private bounceAt(
-    range: FlatRange | undefined,
-    page: number,
-    offset: number,
-    asked: number,
-    write: boolean,
-  ): BounceMapping {
-    const room = range?.room(page, offset) ?? this.view.gap(page, offset)
-    const length = this.bounce.take(Math.min(asked, room))
-    if (length === 0) {
-      const { limit, used } = this.bounce
-      const error = new BounceBudgetError(this.name, joinAddress(page, offset), limit, used)
-      this.room.refused(error)
-      throw error
-    }
-    const data = new Uint8Array(length)
-    if (!write && range !== undefined) {
-      try {
-        this.read(page, offset, data)
-      } catch (error) {
-        this.bounce.give(length)
-        throw error
-      }
-    }
-    if (range !== undefined) range.region.held++
-    this.live++
-    return new BounceMapping(this, range?.region, page, offset, data, write)
   }
 }
 

@@ -1,8 +1,9 @@
 import { InvalidArgumentError, ReadOnlyError, ReleasedError, type XmcError } from '@xmc/core/errors'
 import { callAll, throwAll } from './internal/call-all.ts'
 import type { FlatRange } from './internal/flat-range.ts'
-import { checkByteCount, hex } from './internal/page.ts'
+import { checkByteCount, hex, pagesOf } from './internal/page.ts'
 import type { RoomQueue } from './internal/room-queue.ts'
+import type { SlotAccount } from './internal/slot-budget.ts'
 import type { MemoryRegion } from './memory-region.ts'
 import type { MmioRegion } from './mmio-region.ts'
 import type { RamRegion } from './ram-region.ts'
@@ -106,6 +107,7 @@ export class RamMapping implements DmaMapping {
   private readonly backingPage: number
   private readonly windowPage: number
   private readonly offset: number
+  private readonly account: SlotAccount | undefined
   private state: number
   private array: Uint8Array | undefined
 
@@ -117,10 +119,12 @@ export class RamMapping implements DmaMapping {
     offset: number,
     length: number,
     write: boolean,
+    account: SlotAccount | undefined,
   ) {
     this.length = length
     this.owner = owner
     this.range = range
+    this.account = account
     this.backingPage = backingPage
     this.windowPage = windowPage
     this.offset = offset
@@ -192,6 +196,7 @@ export class RamMapping implements DmaMapping {
     owner.live--
     if ((state & KEPT) !== 0) owner.kept--
     range.region.held--
+    this.account?.give(this.windowPage, pagesOf(this.offset, this.length))
     if (owner.room.waiting) owner.room.released()
     if ((state & WRITE) !== 0 && accessed > 0 && owner.watched) {
       this.releaseWritten(accessed)

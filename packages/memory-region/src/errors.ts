@@ -1,4 +1,4 @@
-import { XmcError } from '@xmc/core/errors'
+import { type Shortage, XmcError } from '@xmc/core/errors'
 import { hex } from './internal/page.ts'
 
 /** What an access does. */
@@ -117,6 +117,58 @@ export class BounceBudgetError extends XmcError {
     )
     this.budget = budget
     this.used = used
+  }
+}
+
+/** What a {@link ShareError} says. */
+export interface ShareShortage {
+  /** Who wanted more. */
+  readonly user: string
+  /** Name of the backing whose window it is. */
+  readonly backing: string
+  /** Slots that the mapping needs. */
+  readonly needed: number
+  /** Slots that the user has. */
+  readonly used: number
+  /** Slots that each user gets at any time. */
+  readonly guaranteed: number
+  /** Most slots that one user can have. */
+  readonly most: number
+  readonly shortage: Shortage
+}
+
+/**
+ * `ERR_XMC_SHARE`: a user of an address space has its share of a window, and the rest is used, or kept for others. A
+ * `passing` shortage, or a `lasting` one where the mapping needs more than one user can have.
+ */
+export class ShareError extends XmcError {
+  /** Who wanted more. */
+  readonly user: string
+  /** Name of the backing whose window it is. */
+  readonly backing: string
+  /** Slots that the mapping needs. */
+  readonly needed: number
+  /** Slots that the user has. */
+  readonly used: number
+  /** Slots that each user gets at any time. */
+  readonly guaranteed: number
+
+  constructor({ user, backing, needed, used, guaranteed, most, shortage }: ShareShortage) {
+    super(
+      'ERR_XMC_SHARE',
+      () =>
+        `${user}: ${needed} more slots in the window of ${backing} would leave others less than the ${guaranteed} that ` +
+        `each is guaranteed: it has ${used}, and ${most} at most: ` +
+        (shortage === 'passing'
+          ? 'wait with awaitRoom(), or make the window larger'
+          : 'make the window larger, or guaranteedShare smaller'),
+      { shortage },
+    )
+    this.user = user
+    this.backing = backing
+    this.needed = needed
+    this.used = used
+    this.guaranteed = guaranteed
   }
 }
 

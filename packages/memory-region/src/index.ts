@@ -3,6 +3,7 @@ export {
   AddressSpace,
   type AddressSpaceOptions,
   DEFAULT_BOUNCE_BUDGET,
+  DEFAULT_GUARANTEED_SHARE,
 } from './address-space.ts'
 export * from './alias-region.ts'
 export * from './container-region.ts'
@@ -24,4 +25,5 @@ export * from './resident-block.ts'
 export type { Ring } from './ring.ts'
 export type { DmaRange, ScatterList } from './scatter-list.ts'
 export type { WriteListener } from './space-access.ts'
+export type { SpaceUser, WindowShare } from './space-user.ts'
 export * from './xen-memory.ts'

@@ -17,6 +17,11 @@ export interface RamBacking {
   readonly name: string
   /** All host memory that pointers of this backing lead to. */
   readonly view: DataView
+  /**
+   * Pages of a slot in the window, which is what a lock takes of it at least: those of a bucket, a power of 2. Absent for
+   * memory that is always there: a lock takes nothing of it from others.
+   */
+  readonly pagesPerSlot?: number | undefined
 
   /**
    * Puts `length` bytes (1 to 2^31 − 1) from `offset` in `page` into the view, contiguously, and keeps

@@ -12,6 +12,11 @@ export const ADDRESS_LIMIT: bigint = 1n << 64n
 /** Bytes of the longest mapping: what a lock takes. */
 export const MAX_MAPPING = 0x7fff_ffff
 
+/** Pages that `length` bytes from `offset` in a page on lie in; the length is below 2^31. */
+export function pagesOf(offset: number, length: number): number {
+  return (offset + length + 4095) >>> 12
+}
+
 /** Checks a page number and an offset in that page. */
 export function checkPageAddress(page: number, offset: number): void {
   if (!Number.isInteger(page) || page < 0 || page >= PAGE_LIMIT) {

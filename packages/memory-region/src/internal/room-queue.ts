@@ -14,7 +14,11 @@ const LOOKS_WHEN_IDLE = 8
 const LEAST_PAUSE = 1
 
 /** Shortages that only releases of this process end. */
-const INSIDE: ReadonlySet<XmcErrorCode> = new Set(['ERR_XMC_WINDOW_FULL', 'ERR_XMC_BOUNCE_BUDGET'])
+const INSIDE: ReadonlySet<XmcErrorCode> = new Set([
+  'ERR_XMC_WINDOW_FULL',
+  'ERR_XMC_BOUNCE_BUDGET',
+  'ERR_XMC_SHARE',
+])
 
 /**
  * Who waits for room in the memory that a space maps from. They are called when something was released,
