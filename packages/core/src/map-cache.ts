@@ -218,6 +218,8 @@ export class MapCache<
       const expected = 'a page at the same place in its bucket as oldPage, so that pointers stay'
       throw new InvalidArgumentError('newPage', expected, newPage)
     }
+    this.backend.page(oldPage + pageCount - 1)
+    this.backend.page(newPage + pageCount - 1)
     if (traceChannels.replaceDummy.hasSubscribers) {
       traceChannels.replaceDummy.publish({ cache: name, oldPage, newPage })
       if (engine.closed) throw new ClosedError(name)

@@ -10,6 +10,7 @@ import { BucketEngine, type EngineOptions } from './internal/bucket-engine.ts'
 import { createHitPath } from './internal/hit-path.ts'
 import { MAX_LOCKS_PER_POINTER } from './internal/lock-records.ts'
 import { Misses, NO_WRITES, type Translate } from './internal/misses.ts'
+import { checkLastPage } from './internal/page-range.ts'
 import { UnlockedAccess } from './internal/unlocked-access.ts'
 import { asWindowPage } from './internal/window-page.ts'
 import { LOCK_WRITE } from './lock-flags.ts'
@@ -154,6 +155,7 @@ export class PageSurface<Page extends number> implements PageOperations<Page> {
     if ((length & 0x7fff_ffff) !== length) {
       throw new InvalidArgumentError('length', 'an integer from 0 to 2147483647', length)
     }
+    checkLastPage(this.engine.backend, page, offset, length)
     if (write && this.engine.backend.access === 'read-only')
       throw new ReadOnlyError(this.name, NO_WRITES)
     this.engine.count(COUNTER.requests)

@@ -3,6 +3,7 @@ import {
   checkOptions,
   countPages,
   InvalidArgumentError,
+  isPageList,
   type MapBackend,
   type OptionNames,
   type Pages,
@@ -106,6 +107,7 @@ export class ForeignBackend implements MapBackend<GuestFrame> {
    *
    * @throws ForeignMapError `ERR_XMC_FOREIGN_MAP` when nothing was mapped
    * @throws MemoryAreasError `ERR_XMC_MEMORY_AREAS` when the mapping would take too many memory areas
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a run over the last frame, without a call
    * @throws ReadOnlyError `ERR_XMC_READ_ONLY` when a writable mapping is asked of a read-only backend
    */
   mapAt(
@@ -168,6 +170,8 @@ export class ForeignBackend implements MapBackend<GuestFrame> {
     if (writable && this.access === 'read-only') {
       throw new ReadOnlyError(`the foreign memory of domain ${this.domain}`)
     }
+    // A bucket is within the frames; a run over the last would be one that no provider knows.
+    if (!isPageList(frames)) guestFrame(frames.first + Math.max(frames.count, 1) - 1)
     return { domain: this.domain, window: this.window, windowPage, frames, writable, errors }
   }
 }

@@ -176,6 +176,17 @@ describe('ForeignBackend', () => {
     })
   })
 
+  test('a run over the last frame is refused without a call, in both forms', async () => {
+    const { memory, backend } = setUp()
+    const pages = { first: guestFrame(2 ** 52 - 1), count: 2 }
+    const refused = expect.objectContaining({ code: 'ERR_XMC_ARGUMENT', field: 'guest frame' })
+    expect(() => backend.mapAt(windowPage(0), pages, true, new Int32Array(2))).toThrow(refused)
+    await expect(backend.mapAtAsync(windowPage(0), pages, true, new Int32Array(2))).rejects.toEqual(
+      refused,
+    )
+    expect(memory.calls).toEqual([])
+  })
+
   test('a shortage of the host is passed on as it is, in both forms', async () => {
     const { memory, backend } = setUp()
     const shortage = new MemoryAreasError({

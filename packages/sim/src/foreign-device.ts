@@ -86,7 +86,8 @@ export class ForeignDevice {
    * in the target
    * @throws FailedPageTouchedError `ERR_XMC_FAILED_PAGE_TOUCHED` when somebody stored to a page of the target
    * that an earlier map said has failed
-   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a target outside the window, or `errors` too short
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a target outside the window, `errors` too short, or a
+   * frame that is none, as those after the last are; nothing is changed
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
   map(request: ForeignMapRequest): void {
@@ -180,6 +181,12 @@ export class ForeignDevice {
     checkTarget(request.window, request.windowPage, pageCount)
     if (request.errors !== undefined && request.errors.length < pageCount) {
       throw new InvalidArgumentError('errors', `${pageCount} elements`, request.errors.length)
+    }
+    const { frames } = request
+    if (isPageList(frames)) for (const frame of frames) guestFrame(frame)
+    else if (pageCount >= 1) {
+      guestFrame(frames.first)
+      guestFrame(frames.first + pageCount - 1)
     }
   }
 

@@ -14,7 +14,7 @@ import type { MappingReport } from './accounting.ts'
 import type { InjectedFault } from './faults.ts'
 import type { GrantCopySegment, GrantMapRequest, UnmapNotify } from './grant-request.ts'
 import { GRANT_MAP_FLAGS, GRANT_STATUS, type GrantCopyEnd } from './grant-table.ts'
-import type { DomainId, GrantReference } from './identifiers.ts'
+import { type DomainId, grantReference } from './identifiers.ts'
 import type { MappedDomain, Parts } from './internal/parts.ts'
 import {
   errnoOfError,
@@ -87,7 +87,8 @@ export class GrantDevice {
    * page that is paged out
    * @throws FailedPageTouchedError `ERR_XMC_FAILED_PAGE_TOUCHED` when somebody stored to a page of the target
    * that a foreign map said has failed
-   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a target outside the window
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a target outside the window, or a reference that is
+   * none, as those after the last are; nothing is changed
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
   map(request: GrantMapRequest): void {
@@ -95,6 +96,11 @@ export class GrantDevice {
     const { domain, references, window, windowPage, writable } = request
     const pageCount = countPages(references)
     checkTarget(window, windowPage, pageCount)
+    if (isPageList(references)) for (const reference of references) grantReference(reference)
+    else if (pageCount >= 1) {
+      grantReference(references.first)
+      grantReference(references.first + pageCount - 1)
+    }
     const call = {
       site: 'grant.map',
       device: this.name,
@@ -292,11 +298,10 @@ export class GrantDevice {
     let refused = false
     let pagedOut = false
     for (let i = 0; i < machines.length; i++) {
-      const reference = isPageList(references) ? references[i] : references.first + i
-      if (!isGrantReference(reference)) {
-        refused = true
-        continue
-      }
+      const reference = isPageList(references)
+        ? references[i]
+        : grantReference(references.first + i)
+      if (reference === undefined) throw refusedMap(request, EINVAL)
       const address = this.#parts.nextAddress()
       const result = this.#parts.grantTables.map({
         mapper: this.caller,
@@ -361,10 +366,6 @@ export class GrantDevice {
   #requireOpen(): void {
     if (this.#closed) throw new ClosedError(`grant device ${this.name}`)
   }
-}
-
-function isGrantReference(value: number | undefined): value is GrantReference {
-  return value !== undefined && value >>> 0 === value
 }
 
 function refusedMap(request: GrantMapRequest, errno: number, cause?: unknown): SystemCallError {

@@ -1,12 +1,13 @@
 import { asynchronousCases } from './asynchronous.ts'
 import { copyingCases } from './copying.ts'
+import { edgeCases } from './edges.ts'
 import { mappingCases } from './mapping.ts'
 import { notifyCases } from './notify.ts'
 import { refusalCases } from './refusals.ts'
 import type { GrantTableCase } from './steps.ts'
 import { unmappingCases } from './unmapping.ts'
 
-/** What every provider of `GrantTable` must do: the cases G1 to G53. */
+/** What every provider of `GrantTable` must do: the cases G1 to G54. */
 export const grantTableContract: readonly GrantTableCase[] = [
   ...mappingCases,
   ...refusalCases,
@@ -14,4 +15,5 @@ export const grantTableContract: readonly GrantTableCase[] = [
   ...notifyCases,
   ...copyingCases,
   ...asynchronousCases,
+  ...edgeCases,
 ]

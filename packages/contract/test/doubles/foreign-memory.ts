@@ -53,6 +53,7 @@ export const FOREIGN_FAULTS = [
   'sorts lists',
   'succeeds without an error array',
   'takes a place once',
+  'takes frames after the last',
   'unmap clears the guest',
   'unmap does nothing',
   'unmap ignores the window’s end',
@@ -101,6 +102,7 @@ class DoubleForeignMemory implements ForeignMemory {
   map(request: ForeignMapRequest): void {
     const { windowPage, errors } = request
     let frames = listOf(request.frames)
+    if (!this.#has('takes frames after the last')) for (const frame of frames) guestFrame(frame)
     if (this.#has('sorts lists')) frames = frames.toSorted((a, b) => a - b)
     if (this.#has('ignores the window’s end')) {
       frames = frames.slice(0, this.window.pageCount - windowPage)

@@ -72,6 +72,7 @@ export const GRANT_FAULTS = [
   'sorts lists',
   'takes a place once',
   'takes no references',
+  'takes references after the last',
   'the first notification counts',
   'unmap clears the granter',
   'unmap does nothing',
@@ -204,6 +205,9 @@ class DoubleGrantTable implements GrantTable {
   #map(request: GrantMapRequest, asynchronous: boolean): void {
     const { windowPage, writable } = request
     let references = listOf(request.references)
+    if (!this.#has('takes references after the last')) {
+      for (const reference of references) grantReference(reference)
+    }
     if (references.length === 0 && this.#has('takes no references')) return
     if (references.length > 65_536) {
       if (this.#has('bounds no map')) return

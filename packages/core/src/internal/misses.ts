@@ -13,6 +13,7 @@ import {
   REMOVED,
   WRITABLE,
 } from './bucket-table.ts'
+import { checkLastPage } from './page-range.ts'
 import { takeSlots } from './take-slots.ts'
 import { asWindowPage } from './window-page.ts'
 
@@ -74,6 +75,7 @@ export class Misses<Page extends number> {
         const translation = this.translate?.(target, request.lastPage - request.firstPage + 1)
         if (translation !== undefined) {
           target = this.backend.page(translation)
+          checkLastPage(this.backend, target, offset, length)
           continue
         }
       }

@@ -1,11 +1,17 @@
-import { ClosedError, InvalidArgumentError, ReadOnlyError } from '../errors.ts'
+import { ClosedError, InvalidArgumentError, ReadOnlyError, XmcError } from '../errors.ts'
 import { PAGE_SIZE, type WindowPage } from '../page.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'
 import type { BucketEngine } from './bucket-engine.ts'
 import { LIST } from './bucket-table.ts'
 import { type Misses, NO_WRITES } from './misses.ts'
+import { checkLastPage } from './page-range.ts'
 import { isUnsupportedCall } from './unsupported-call.ts'
+
+/** How far one step of a copy may go: over all buckets where the mode maps ranges, in one bucket, in one page. */
+const REACH_ALL = 2
+const REACH_BUCKET = 1
+const REACH_PAGE = 0
 
 /**
  * Access to guest memory without a lock, where the hit path does not serve it: misses, ranges over
@@ -72,15 +78,22 @@ export class UnlockedAccess<Page extends number> {
   ): void {
     const { engine } = this
     this.check(page, offset, write)
-    let done = 0
-    while (done < bytes.length) {
+    checkLastPage(engine.backend, page, offset, bytes.length)
+    let least = REACH_ALL
+    for (let done = 0; done < bytes.length; ) {
       const position = offset + done
       const at = engine.backend.page(page + Math.floor(position / PAGE_SIZE))
       const inPage = position % PAGE_SIZE
-      const length = Math.min(bytes.length - done, this.reach(at, inPage))
+      const length = Math.min(bytes.length - done, this.reach(at, inPage, least))
       const part = bytes.subarray(done, done + length)
-      this.one(at, inPage, part, write, move)
-      done += length
+      try {
+        this.one(at, inPage, part, write, move)
+        done += length
+      } catch (error) {
+        // There is no room for so much at a time: the copy goes on in smaller pieces.
+        if (!isShortage(error) || length <= this.reach(at, inPage, REACH_PAGE)) throw error
+        least = length <= this.reach(at, inPage, REACH_BUCKET) ? REACH_PAGE : REACH_BUCKET
+      }
     }
   }
 
@@ -172,10 +185,10 @@ export class UnlockedAccess<Page extends number> {
   }
 
   /** Bytes from `offset` in `page` that one step may take. */
-  private reach(page: Page, offset: number): number {
+  private reach(page: Page, offset: number, reach: number): number {
     const { engine } = this
-    if (engine.backend.pinned) return PAGE_SIZE - offset
-    if (engine.mapsWholeRanges) return Number.POSITIVE_INFINITY
+    if (engine.backend.pinned || reach === REACH_PAGE) return PAGE_SIZE - offset
+    if (engine.mapsWholeRanges && reach === REACH_ALL) return Number.POSITIVE_INFINITY
     return (engine.pagesPerBucket - (page % engine.pagesPerBucket)) * PAGE_SIZE - offset
   }
 
@@ -184,3 +197,10 @@ export class UnlockedAccess<Page extends number> {
     return new Uint8Array(buffer, byteOffset + windowPage * PAGE_SIZE + offset, length)
   }
 }
+
+/** Whether a map failed since there was too little room for it, so that a smaller one may succeed. */
+function isShortage(error: unknown): boolean {
+  return error instanceof XmcError && ROOM.has(error.code)
+}
+
+const ROOM: ReadonlySet<string> = new Set(['ERR_XMC_WINDOW_FULL', 'ERR_XMC_MEMORY_AREAS'])

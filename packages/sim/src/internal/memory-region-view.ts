@@ -160,7 +160,6 @@ export class MemoryRegionView {
     this.#forget()
     this.#whole.clear()
     const states = this.#states
-    const isHidden = (state: number): boolean => (state & SHOWN) === 0
     for (const [start, length] of stretches(states, isHidden)) {
       // One call for many stretches that are mapped; none where nothing is.
       if (states.indexOf(MAPPED, start) < 0) return
@@ -182,6 +181,10 @@ function* stretches(
     yield [start, end - start]
     start = end
   }
+}
+
+function isHidden(state: number): boolean {
+  return (state & SHOWN) === 0
 }
 
 function clear(states: Uint8Array, start: number, length: number): void {
