@@ -1,15 +1,13 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { LOCK_WRITE } from '@xmc/core'
-import { createGrantCache, domainId, grantReference } from '@xmc/grants'
+import { grantReference } from '@xmc/grants'
 import { describe, expect, it } from 'vitest'
-import { arrayBufferBytes } from '../helpers/array-buffer-bytes.ts'
 import { failure } from '../helpers/failure.ts'
 import { ForeignWorld, frameOf } from '../helpers/foreign-world.ts'
 import { GrantWorld } from '../helpers/grant-world.ts'
 import { contents } from '../helpers/guest-contents.ts'
 import { inEachMode, MODES, STRICT } from '../helpers/modes.ts'
-import { World } from '../helpers/world.ts'
 
 /** Reads a double at a byte of a shared buffer, and stores another one 8 bytes on. */
 const WORKER = `
@@ -118,19 +116,6 @@ describe('scale', () => {
       expect(world.cache.statistics.mapCalls).toBe(mode.expected)
     },
   )
-
-  it('S91 a cache of grants that is not used allocates no large tables', async () => {
-    using world = new World()
-    // As large as it is by default: 256 MiB.
-    const window = world.open(65_536)
-    const table = world.hypervisor.grantTable()
-    const before = await arrayBufferBytes()
-    const cache = createGrantCache({ table, domain: domainId(world.guest.id), window })
-    const grown = (await arrayBufferBytes()) - before
-    expect(cache.statistics.entries).toBe(0)
-    expect(grown).toBeGreaterThan(2 ** 20)
-    expect(grown).toBeLessThan(2 ** 24)
-  })
 
   it.each(MODES)('S92 in %s mode: a hole in a bucket never mixes up its mappings', (_, mode) => {
     using world = new ForeignWorld(mode)
