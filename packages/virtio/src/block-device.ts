@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@xmc/core/errors'
+import { checkMethods, checkOptions, type OptionNames } from '@xmc/core/options'
 import { ReportLimiter, type ReportLimiterOptions } from '@xmc/core/report-limiter'
 import {
   VIRTIO_BLK_HEADER_SECTOR,
@@ -86,6 +87,20 @@ export interface BlockStatistics {
   readonly failed: number
 }
 
+const OPTIONS: OptionNames<BlockDeviceOptions> = {
+  disk: true,
+  queueSize: true,
+  inFlight: true,
+  segmentBytes: true,
+  blockSize: true,
+  physicalBlockExponent: true,
+  alignmentOffset: true,
+  minimumIoSize: true,
+  optimalIoSize: true,
+  onError: true,
+  reports: true,
+}
+
 /**
  * A block device (virtio 1.2, 5.2): reads, writes, flushes, discards, zeros and the identity of a
  * disk, many requests at a time. Data moves between the disk and the guest's own pages.
@@ -124,7 +139,9 @@ export class BlockDevice implements VirtioDevice {
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` */
   constructor(options: BlockDeviceOptions) {
+    checkOptions('BlockDevice', options, OPTIONS)
     const { disk } = options
+    checkMethods('disk', disk, ['read', 'write', 'flush'])
     const queueSize = powerOfTwo('queueSize', options.queueSize ?? 256, 4, 32768)
     const blockSize = powerOfTwo('blockSize', options.blockSize ?? 512, 512, 2 ** 31)
     const segmentBytes = options.segmentBytes ?? 2 ** 20

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream'
 import { InvalidArgumentError } from '@xmc/core/errors'
+import { checkMethods, checkOptions } from '@xmc/core/options'
 import { ReportLimiter } from '@xmc/core/report-limiter'
 import type { DescriptorChain } from './descriptor-chain.ts'
 import type { DeviceHost, QueueDeclaration, VirtioDevice } from './device.ts'
@@ -76,7 +77,16 @@ export class ConsoleDevice implements VirtioDevice {
    * out of range
    */
   constructor(options: ConsoleDeviceOptions) {
+    checkOptions('ConsoleDevice', options, {
+      output: true,
+      input: true,
+      columns: true,
+      rows: true,
+      outputBytes: true,
+      onError: true,
+    })
     const { input, output } = options
+    checkMethods('output', output, ['write'])
     if (input !== undefined && (input.readableObjectMode || input.readableEncoding !== null)) {
       throw new InvalidArgumentError('input', 'a stream of bytes', input)
     }

@@ -1,5 +1,6 @@
 import fs from 'node:fs'
 import { InvalidArgumentError } from '@xmc/core/errors'
+import { checkOptions, type OptionNames } from '@xmc/core/options'
 import { VIRTIO_BLK_SECTOR_SIZE } from './block-protocol.ts'
 import { type Disk, DiskError } from './disk.ts'
 import { type CallLane, type CallPool, processCallPool } from './internal/call-pool.ts'
@@ -67,6 +68,16 @@ export interface FileDiskStatistics {
   readonly keptRanges: number
 }
 
+const OPTIONS: OptionNames<FileDiskOptions> = {
+  readOnly: true,
+  identity: true,
+  deallocate: true,
+  quickReads: true,
+  callsInFlight: true,
+  calls: true,
+  pool: true,
+}
+
 /**
  * A regular file or a block device as a disk. Every request is a system call or more on the thread pool,
  * straight between the file and the buffers; short reads and writes are completed.
@@ -121,6 +132,7 @@ export class FileDisk implements Disk {
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`
    */
   static async open(path: string, options: FileDiskOptions = {}): Promise<FileDisk> {
+    checkOptions('FileDisk.open', options, OPTIONS)
     const { readOnly = false, calls = fileCalls, callsInFlight = 1 } = options
     if (!Number.isInteger(callsInFlight) || callsInFlight < 1 || callsInFlight > 1024) {
       throw new InvalidArgumentError('callsInFlight', 'an integer from 1 to 1024', callsInFlight)

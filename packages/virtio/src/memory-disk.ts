@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@xmc/core/errors'
+import { checkOptions } from '@xmc/core/options'
 import { VIRTIO_BLK_SECTOR_SIZE } from './block-protocol.ts'
 import { type Disk, DiskError } from './disk.ts'
 
@@ -26,6 +27,7 @@ export class MemoryDisk implements Disk {
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` unless the size is a multiple of 512, over 0
    */
   constructor(content: Uint8Array | number, options: MemoryDiskOptions = {}) {
+    checkOptions('MemoryDisk', options, { readOnly: true, identity: true })
     checkSize('content', typeof content === 'number' ? content : content.length)
     this.bytes = typeof content === 'number' ? new Uint8Array(content) : content
     this.size = this.bytes.length

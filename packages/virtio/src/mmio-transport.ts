@@ -9,7 +9,6 @@ import {
   VIRTIO_F_VERSION_1,
 } from './features.ts'
 import { readConfiguration, writeConfiguration } from './internal/configuration-space.ts'
-import { checkDevice } from './internal/device-check.ts'
 import { FaultReports } from './internal/fault-reports.ts'
 import { FeatureNegotiation } from './internal/feature-negotiation.ts'
 import { GuestMapper } from './internal/guest-mapper.ts'
@@ -17,6 +16,7 @@ import { InterruptStatus } from './internal/interrupt-status.ts'
 import { type PumpHost, QueuePump } from './internal/queue-pump.ts'
 import { QueueRegisters } from './internal/queue-registers.ts'
 import { RoomWait } from './internal/room-wait.ts'
+import { checkTransport } from './internal/transport-check.ts'
 import {
   VIRTIO_ID_BLOCK,
   VIRTIO_ID_CONSOLE,
@@ -104,10 +104,13 @@ export class MmioTransport {
   private waiters: (() => void)[] = []
   private readonly counts = { notifications: 0, used: 0, resets: 0, ignored: 0 }
 
-  /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a device that cannot be offered */
+  /**
+   * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a device that cannot be offered, and for an option that is missing
+   * or that there is not
+   */
   constructor(options: MmioTransportOptions) {
+    checkTransport(options)
     const { device, memory } = options
-    checkDevice(device)
     this.device = device
     this.vendorId = options.vendorId ?? VENDOR_ID
     this.reports = new FaultReports(options.name ?? nameOf(device), options.onFault)

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@xmc/core'
+import { checkOptions, type OptionNames } from '@xmc/core/options'
 import {
   VIRTIO_BLK_SECTOR_SIZE,
   VIRTIO_BLK_SEGMENT_F_UNMAP,
@@ -23,7 +24,7 @@ import { GuestBuffer, type GuestSegment } from './guest-buffer.ts'
 import { RequestQueue } from './request-queue.ts'
 import type { DriverStatistics } from './statistics.ts'
 import { DriverTransport } from './transport.ts'
-import type { DriverTransportOptions } from './transport-options.ts'
+import { type DriverTransportOptions, transportOptions } from './transport-options.ts'
 import type { DriverVirtqueue } from './virtqueue.ts'
 
 /** The only queue of a block device without VIRTIO_BLK_F_MQ (virtio 1.2, 5.2.2). */
@@ -61,6 +62,20 @@ export interface RawBlockRequest {
   readonly data?: GuestSegment | readonly GuestSegment[] | undefined
 }
 
+const OPTIONS: OptionNames<BlockDriverOptions> = {
+  bus: true,
+  address: true,
+  interrupt: true,
+  pages: true,
+  dma: true,
+  timeoutMilliseconds: true,
+  queueSize: true,
+  eventIndex: true,
+  indirectDescriptors: true,
+  indirectFrom: true,
+  keepControlPages: true,
+}
+
 /**
  * A guest's driver for a virtio block device (virtio 1.2, 5.2).
  *
@@ -87,12 +102,13 @@ export class BlockDriver {
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a queue size or time limit out of range */
   constructor(options: BlockDriverOptions) {
+    checkOptions('BlockDriver', options, OPTIONS)
     const { queueSize = 256 } = options
     if (!(queueSize >= 4)) {
       throw new InvalidArgumentError('queueSize', 'a power of 2 from 4 to 32768', queueSize)
     }
     this.#options = options
-    this.transport = new DriverTransport(options, {
+    this.transport = new DriverTransport(transportOptions(options), {
       failed: (error) => this.#requests?.fail(error),
       configurationChanged: async () => await this.#reread(),
     })

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@xmc/core'
+import { checkOptions, type OptionNames } from '@xmc/core/options'
 import { featureSet, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '../features.ts'
 import { VIRTIO_ID_ENTROPY } from '../registers.ts'
 import { DeviceNotStartedError, DeviceProtocolError } from './errors.ts'
@@ -6,7 +7,7 @@ import { GuestBuffer } from './guest-buffer.ts'
 import { type PendingRequest, type RequestHandler, RequestQueue } from './request-queue.ts'
 import type { DriverStatistics } from './statistics.ts'
 import { DriverTransport } from './transport.ts'
-import type { DriverTransportOptions } from './transport-options.ts'
+import { type DriverTransportOptions, transportOptions } from './transport-options.ts'
 import type { DriverVirtqueue } from './virtqueue.ts'
 
 /** The only queue of an entropy device (virtio 1.2, 5.4.2). */
@@ -34,6 +35,16 @@ class EntropyRequest implements PendingRequest {
   }
 }
 
+const OPTIONS: OptionNames<EntropyDriverOptions> = {
+  bus: true,
+  address: true,
+  interrupt: true,
+  pages: true,
+  dma: true,
+  timeoutMilliseconds: true,
+  queueSize: true,
+}
+
 /**
  * A guest's driver for a virtio entropy device (virtio 1.2, 5.4): random bytes from the host.
  *
@@ -47,8 +58,9 @@ export class EntropyDriver {
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a time limit out of range */
   constructor(options: EntropyDriverOptions) {
+    checkOptions('EntropyDriver', options, OPTIONS)
     this.#options = options
-    this.transport = new DriverTransport(options, {
+    this.transport = new DriverTransport(transportOptions(options), {
       failed: (error) => this.#requests?.fail(error),
     })
   }

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@xmc/core'
+import { checkOptions } from '@xmc/core/options'
 import { type GuestFrame, type GuestPages, guestFrame } from './ports.ts'
 
 /** The memory that a {@link FrameAllocator} hands out. */
@@ -25,7 +26,9 @@ export class FrameAllocator implements GuestPages {
   #freeCount: number
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for frames outside 0 to 2^52 − 1 or a count below 1 */
-  constructor({ first, count, view }: FrameAllocatorOptions) {
+  constructor(options: FrameAllocatorOptions) {
+    checkOptions('FrameAllocator', options, { first: true, count: true, view: true })
+    const { first, count, view } = options
     requireCount(count)
     guestFrame(first)
     guestFrame(first + count - 1)

@@ -16,6 +16,12 @@ export interface DriverTransportOptions {
   readonly timeoutMilliseconds?: number | undefined
 }
 
+/** The part of a driver's options that its transport is made from. */
+export function transportOptions(options: DriverTransportOptions): DriverTransportOptions {
+  const { bus, address, interrupt, pages, dma, timeoutMilliseconds } = options
+  return { bus, address, interrupt, pages, dma, timeoutMilliseconds }
+}
+
 /** What whoever drives a device with a {@link DriverTransport} is told. */
 export interface DriverTransportListener {
   /** The device was given up, or reset: nothing that it was asked for will be done. */

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ClosedError, InvalidArgumentError } from '@xmc/core'
+import { checkMethods, checkOptions } from '@xmc/core/options'
 import { hasFeature, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '../features.ts'
 import {
   VIRTIO_ID_NONE,
@@ -95,6 +96,18 @@ export class DriverTransport {
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a time limit out of range */
   constructor(options: DriverTransportOptions, listener: DriverTransportListener = {}) {
+    checkOptions('DriverTransport', options, {
+      bus: true,
+      address: true,
+      interrupt: true,
+      pages: true,
+      dma: true,
+      timeoutMilliseconds: true,
+    })
+    checkMethods('bus', options.bus, ['read', 'write'])
+    checkMethods('interrupt', options.interrupt, ['subscribe'])
+    checkMethods('pages', options.pages, ['allocate', 'free', 'bytes'])
+    checkMethods('dma', options.dma, ['map', 'unmap'])
     this.#pages = options.pages
     this.#dma = options.dma
     this.#listener = listener
@@ -205,6 +218,7 @@ export class DriverTransport {
     user: QueueUser,
     options: DriverQueueOptions = {},
   ): Promise<DriverVirtqueue> {
+    checkOptions('addQueue', options, { size: true, indirectFrom: true, keepTables: true })
     const { size = DEFAULT_QUEUE_SIZE, indirectFrom = DEFAULT_INDIRECT_FROM } = options
     if (!(indirectFrom >= 2)) {
       throw new InvalidArgumentError('indirectFrom', 'a number from 2', indirectFrom)
