@@ -1,8 +1,9 @@
 import type { CacheUser, CacheUserOptions } from './cache-user.ts'
 import { InvalidArgumentError, WrongCacheError } from './errors.ts'
 import { CacheUsers } from './internal/cache-users.ts'
+import { SharedRuns } from './internal/shared-runs.ts'
 import { asWindowPage } from './internal/window-page.ts'
-import type { InvalidationReport } from './invalidation.ts'
+import type { DrainFailure, InvalidationReport } from './invalidation.ts'
 import { Mapping } from './mapping.ts'
 import { PAGE_SIZE, type WindowPage } from './page.ts'
 import { traceChannels } from './trace.ts'
@@ -41,6 +42,7 @@ export class MapCacheGroup<Member extends GroupMember> {
   private readonly bases: readonly number[]
   private readonly pageCount: number
   private readonly users: CacheUsers = new CacheUsers()
+  private readonly invalidations: SharedRuns<DrainFailure[], readonly InvalidationReport[]>
 
   /** Every member must have a window of its own. */
   constructor(members: readonly Member[]) {
@@ -57,6 +59,15 @@ export class MapCacheGroup<Member extends GroupMember> {
     }
     this.bases = bases
     this.pageCount = pageCount
+    const invalidate = async (
+      failures: readonly DrainFailure[],
+    ): Promise<readonly InvalidationReport[]> => {
+      const reports = await Promise.all(this.members.map((member) => member.invalidateAll()))
+      return reports.map((report, nth) =>
+        nth > 0 ? report : { ...report, drainFailures: [...failures, ...report.drainFailures] },
+      )
+    }
+    this.invalidations = new SharedRuns(() => this.users.drain(), invalidate)
   }
 
   /** The group's number for a window page of a member. */
@@ -122,14 +133,11 @@ export class MapCacheGroup<Member extends GroupMember> {
 
   /**
    * Drains the group's users, then invalidates every member: foreign memory is dropped, pinned pages
-   * are left alone (S38). One report for each member, in order; the first has the group's drain failures.
+   * are left alone (S38). One report for each member, in order; the first has the group's drain failures. Calls
+   * that come together are one, as of `MapCache.invalidateAll`.
    */
   async invalidateAll(): Promise<readonly InvalidationReport[]> {
-    const failures = await this.users.drain()
-    const reports = await Promise.all(this.members.map((member) => member.invalidateAll()))
-    return reports.map((report, nth) =>
-      nth > 0 ? report : { ...report, drainFailures: [...failures, ...report.drainFailures] },
-    )
+    return this.invalidations.run()
   }
 
   private find(

@@ -19,8 +19,9 @@ import { invalidateEngine } from './internal/invalidate.ts'
 import { LeakTracker } from './internal/leak-tracker.ts'
 import { listen } from './internal/listen.ts'
 import { replaceEntries } from './internal/replacement.ts'
+import { SharedRuns } from './internal/shared-runs.ts'
 import { asWindowPage } from './internal/window-page.ts'
-import type { InvalidationReport } from './invalidation.ts'
+import type { DrainFailure, InvalidationReport } from './invalidation.ts'
 import { LOCK_WRITE } from './lock-flags.ts'
 import { flagsOf, type MapCacheOptions, type MapOptions } from './map-options.ts'
 import { Mapping } from './mapping.ts'
@@ -69,6 +70,7 @@ export class MapCache<
   readonly backend: Backend
   private readonly users: CacheUsers = new CacheUsers()
   private readonly leaks: LeakTracker | undefined
+  private readonly invalidations: SharedRuns<DrainFailure[], InvalidationReport>
   private readonly idleTimer: NodeJS.Timeout | undefined
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for an option out of range, or that there is not */
@@ -88,6 +90,10 @@ export class MapCache<
     super(backend, { name, retention, quarantineBytes }, options.translate)
     this.backend = backend
     if (options.leakTracking === true) this.leaks = this.trackLeaks()
+    this.invalidations = new SharedRuns(
+      () => this.users.drain(),
+      (failures) => invalidateEngine(this.engine, this.users, this.leaks, failures),
+    )
     if (retention.kind === 'keep' && retention.idleMilliseconds !== undefined) {
       this.idleTimer = sweepIdle(this.engine, retention.idleMilliseconds)
     }
@@ -250,10 +256,12 @@ export class MapCache<
    * unlocked mapping and hides the locked ones from new requests until they are released.
    * Mappings of pinned pages are left alone (S36–S40), and locked ones that hold nothing of the guest:
    * dummies, and what a failed replacement has left (S42).
+   *
+   * Calls that come together are one invalidation, and get one report; so are those that come while two wait
+   * for their users. A mapping is hidden, and its locks are reported, once.
    */
   async invalidateAll(): Promise<InvalidationReport> {
-    const drainFailures = await this.users.drain()
-    return invalidateEngine(this.engine, this.users, this.leaks, drainFailures)
+    return this.invalidations.run()
   }
 
   /** Registers somebody whose transfers must end before a full invalidation. */

@@ -1,8 +1,18 @@
+import diagnostics from 'node:diagnostics_channel'
 import { LOCK_DMA, LOCK_WRITE, type Mapping, UnmapFailedError } from '@xmc/core'
 import { describe, expect, it, vi } from 'vitest'
 import { type TestPage, testPage } from './doubles/guest-double.ts'
 import { ListenerDouble } from './doubles/listener-double.ts'
-import { contentAt, Gate, pages, settle, setUp, setUpGrants, small } from './doubles/set-up.ts'
+import {
+  AT_ONCE,
+  contentAt,
+  Gate,
+  pages,
+  settle,
+  setUp,
+  setUpGrants,
+  small,
+} from './doubles/set-up.ts'
 
 describe('MapCache.invalidateAll', () => {
   it('S36 M4 unmaps everything unlocked and hides what is locked until its release', async () => {
@@ -222,6 +232,112 @@ describe('MapCache.invalidateAll', () => {
     expect(cache.loadUint32(testPage(1), 0)).toBe(1)
     expect(double.misuse).toEqual([])
   })
+
+  it('is one for all who ask for it together, and one more for those who come while two drain', async () => {
+    const { cache } = setUp(small(8))
+    cache.loadUint8(testPage(0), 0)
+    const gate = new Gate()
+    const drain = vi.fn<() => Promise<void>>(gate.pass)
+    cache.registerUser({ name: 'slow', drain })
+    const together = [1, 2, 3].map(async () => cache.invalidateAll())
+    await settle()
+    expect(drain).toHaveBeenCalledTimes(1)
+    const late: Promise<unknown>[] = []
+    for (let nth = 0; nth < 100; nth++) {
+      late.push(cache.invalidateAll())
+      if (nth % 10 === 0) await settle()
+    }
+    expect(drain).toHaveBeenCalledTimes(2)
+    gate.open()
+    const reports = await Promise.all(together)
+    await Promise.all(late)
+    expect(new Set(reports).size).toBe(1)
+    expect(cache.statistics.invalidations).toBe(2)
+  })
+
+  it('does not join one that has unmapped already', async () => {
+    const { cache } = setUp(small(8))
+    cache.loadUint8(testPage(0), 0)
+    const later: Promise<{ unmapped: number }>[] = []
+    cache.addRamListener({
+      added: () => {},
+      removed: () => {
+        if (later.length > 0) return
+        cache.loadUint8(testPage(4), 0)
+        later.push(cache.invalidateAll())
+      },
+    })
+    expect((await cache.invalidateAll()).unmapped).toBe(1)
+    expect(await later[0]).toMatchObject({ unmapped: 1 })
+    expect(cache.statistics).toMatchObject({ entries: 0, invalidations: 2 })
+  })
+
+  it('can be waited for by a user that is being drained', async () => {
+    const { cache } = setUp(small(8))
+    cache.loadUint8(testPage(0), 0)
+    let isNested = false
+    cache.registerUser({
+      name: 'nested',
+      drain: async () => {
+        if (isNested) return
+        isNested = true
+        await cache.invalidateAll()
+      },
+    })
+    expect(await cache.invalidateAll()).toMatchObject({ unmapped: 0, drainFailures: [] })
+    expect(cache.statistics).toMatchObject({ entries: 0, invalidations: 2 })
+  })
+
+  it('looks at the locks of what it retires once, and at those of its own pages alone', async () => {
+    const { cache } = setUp({ windowPages: 64 * 4, bucketShift: 14 })
+    for (let nth = 0; nth < 5000; nth++) {
+      cache.lock(testPage(4 * (nth % 50)), 1 + Math.floor(nth / 50), 1, LOCK_DMA)
+    }
+    const first = await cache.invalidateAll()
+    expect([first.retired, first.lockedDma.length]).toEqual([50, 5000])
+    cache.lock(testPage(0), 0, 1, LOCK_DMA)
+    const second = await cache.invalidateAll()
+    expect([second.retired, second.lockedDma.length]).toEqual([1, 1])
+  })
+
+  it('S37 reports before anybody who is told of a lock can release it', async () => {
+    const { cache, double } = setUp(small(8), { retention: AT_ONCE })
+    const places = [0, 4].map((page) => cache.lock(testPage(page), 0, 1, LOCK_DMA))
+    const release = (): void => {
+      for (const place of places.splice(0)) cache.unlock(place, 0)
+    }
+    diagnostics.subscribe('xen_invalidate_map_cache', release)
+    try {
+      const report = await cache.invalidateAll()
+      expect([report.retired, report.lockedDma.length]).toEqual([2, 2])
+      expect(double.mapped.size).toBe(0)
+      expect(cache.statistics).toMatchObject({ entries: 0, locks: 0 })
+    } finally {
+      diagnostics.unsubscribe('xen_invalidate_map_cache', release)
+    }
+  })
+
+  it.each([0, 1])(
+    'shows no page from before that was mapped in the place of zeros meanwhile (%d locks)',
+    async (locks) => {
+      const { cache, double } = setUp(small(4))
+      const place = cache.lock(testPage(1), 0, 1, 0)
+      double.failNextMap = 12
+      expect(() => cache.replace(testPage(0), testPage(0), 4)).toThrow('told to fail')
+      if (locks === 0) cache.unlock(place, 0)
+      // The call has mapped the old page, and ends later.
+      const gate = new Gate()
+      double.afterMap = gate.pass
+      const request = cache.lockAsync(testPage(1), 8, 1, 0)
+      await settle()
+      double.guestPage(1).set([9, 9, 9, 9])
+      await cache.invalidateAll()
+      gate.open()
+      expect(contentAt(cache, await request)).toBe(0x0909_0909)
+      expect(cache.loadUint32(testPage(1), 0)).toBe(0x0909_0909)
+      expect(contentAt(cache, cache.lock(testPage(1), 0, 1, 0))).toBe(0x0909_0909)
+    },
+  )
 
   it('does nothing in a closed cache', async () => {
     const { cache } = setUp(small(8))

@@ -58,6 +58,9 @@ export function invalidateEngine<Page extends number>(
   return { unmapped, retired, lockedDma, drainFailures, unmapFailures }
 }
 
+/** One for all: a guest may make a device hold tens of thousands of locks. */
+const NO_STACKS: readonly string[] = []
+
 function collectDmaLocks<Page extends number>(
   engine: BucketEngine<Page>,
   slot: number,
@@ -73,7 +76,7 @@ function collectDmaLocks<Page extends number>(
     const nth = windowPage - place
     const page = list?.[nth] ?? table.firstPage[slot]! + nth
     const holder = users.nameOf(tag)
-    const stacks = leaks?.stacksAt(windowPage, offset) ?? []
+    const stacks = leaks?.stacksAt(windowPage, offset) ?? NO_STACKS
     found.push({ page, windowPage: asWindowPage(windowPage), offset, locks: count, holder, stacks })
   }
 }

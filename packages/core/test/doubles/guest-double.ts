@@ -106,6 +106,8 @@ export class GuestDouble implements MapBackend<TestPage> {
   readonly stuck: Set<number> = new Set()
   /** Awaited before an asynchronous map does its work. */
   beforeMap: (() => Promise<void>) | undefined
+  /** Awaited after an asynchronous map has done its work. */
+  afterMap: (() => Promise<void>) | undefined
   /** Awaited before an asynchronous unmap does its work. */
   beforeUnmap: (() => Promise<void>) | undefined
   /** What is mapped: window page → guest page, or {@link HOLE}. */
@@ -183,6 +185,7 @@ export class GuestDouble implements MapBackend<TestPage> {
   ): Promise<void> {
     await this.beforeMap?.()
     this.mapAt(windowPage, pages, writable, errors)
+    await this.afterMap?.()
   }
 
   unmapAt(windowPage: WindowPage, pageCount: number): void {
