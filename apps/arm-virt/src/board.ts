@@ -1,7 +1,9 @@
 import { type CacheStatistics, kindOfError, ReportLimiter } from '@xmc/core'
 import { AddressSpace, MmioRegion, type WindowShare } from '@xmc/memory-region'
 import {
+  deviceKind,
   EmptyTransport,
+  FaultReports,
   MmioTransport,
   type TransportStatistics,
   VIRTIO_MMIO_SIZE,
@@ -23,6 +25,7 @@ import {
 } from './configuration.ts'
 import type { DomainEnd, Hypervisor } from './hypervisor.ts'
 import { type DispatcherStatistics, IoreqDispatcher } from './ioreq-dispatcher.ts'
+import { TransportRegisters } from './transport-registers.ts'
 
 /** Counts of a board since it was opened. */
 export interface BoardStatistics {
@@ -60,6 +63,8 @@ export class Board {
   readonly #dispatcher: IoreqDispatcher
   readonly #unsubscribe: () => void
   readonly #faults: ReportLimiter<BoardFault>
+  /** Transports that the store that is being made has to wait for. */
+  readonly #held: MmioTransport[] = []
   #closing: Promise<void> | undefined
 
   /**
@@ -88,7 +93,7 @@ export class Board {
     this.configuration = configuration
     this.hypervisor = hypervisor
     this.memory = memory
-    this.#faults = new ReportLimiter(configuration.onFault)
+    this.#faults = new ReportLimiter(configuration.onFault ?? warningsOf(configuration))
     this.transports = configuration.devices.map((device, slot) => {
       const line = transportInterrupt(slot)
       return new MmioTransport({
@@ -97,11 +102,14 @@ export class Board {
         interrupt: { setLevel: (high) => hypervisor.setInterruptLevel(line, high) },
         accessPlatform: configuration.addressing === 'grants' ? 'required' : 'offered',
         mapping: configuration.mapping,
+        turnBudget: configuration.turnBudget,
         onFault: (error) => this.#fault(error, slot),
+        // All of them: the board limits what it tells.
+        reports: { burst: 2 ** 31 - 1 },
       })
     })
     for (let slot = 0; slot < VIRTIO_MMIO_SLOTS; slot++) {
-      memory.system.add(registers(slot, this.transports[slot]), transportAddress(slot))
+      memory.system.add(this.#registers(slot), transportAddress(slot))
     }
     this.space = new AddressSpace({ name: 'memory', root: memory.system, bounceBudget: 0 })
     this.#dispatcher = this.#dispatch()
@@ -188,10 +196,28 @@ export class Board {
     }
   }
 
-  /** A processor must not go on after a reset while requests of before can still reach its memory. */
+  /**
+   * A processor must not go on after a reset while requests of before can still reach its memory. Others
+   * may: what they do with other devices is not held up by a disk that does not answer.
+   */
   #settle(): Promise<void> | undefined {
-    const draining = this.transports.filter((transport) => transport.draining)
-    return draining.length === 0 ? undefined : drained(draining)
+    return this.#held.length === 0 ? undefined : drained(this.#held.splice(0))
+  }
+
+  /** The registers of a slot, with 8-byte accesses made of two of 4. */
+  #registers(slot: number): MmioRegion {
+    const transport = this.transports[slot]
+    const name = registersName(slot)
+    return new MmioRegion({
+      name: transport === undefined ? `${name} (empty)` : name,
+      size: BigInt(VIRTIO_MMIO_SIZE),
+      device:
+        transport === undefined
+          ? new EmptyTransport()
+          : new TransportRegisters(transport, (each) => this.#held.push(each)),
+      valid: { maximum: 8 },
+      implemented: { maximum: 4 },
+    })
   }
 
   #fault(cause: unknown, slot?: number): void {
@@ -204,13 +230,16 @@ async function drained(transports: readonly MmioTransport[]): Promise<void> {
   await Promise.all(transports.map((transport) => transport.drained()))
 }
 
-/** The registers of a slot, with 8-byte accesses made of two of 4. */
-function registers(slot: number, transport: MmioTransport | undefined): MmioRegion {
-  return new MmioRegion({
-    name: transport === undefined ? `virtio-mmio.${slot} (empty)` : `virtio-mmio.${slot}`,
-    size: BigInt(VIRTIO_MMIO_SIZE),
-    device: transport ?? new EmptyTransport(),
-    valid: { maximum: 8 },
-    implemented: { maximum: 4 },
-  })
+function registersName(slot: number): string {
+  return `virtio-mmio.${slot}`
+}
+
+/** Tells of faults where nobody listens: by warnings of the process, once for each kind and device. */
+function warningsOf({ devices }: BoardConfiguration): (fault: BoardFault) => void {
+  const board = new FaultReports('board', undefined)
+  const reports = devices.map(
+    ({ deviceId }, slot) =>
+      new FaultReports(`${registersName(slot)} (${deviceKind(deviceId)})`, undefined),
+  )
+  return ({ slot, error }) => (reports[slot ?? -1] ?? board).report(error)
 }

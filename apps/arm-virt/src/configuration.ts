@@ -4,7 +4,7 @@ import {
   DEFAULT_GUARANTEED_SHARE,
   MAX_GRANT_FRAMES,
 } from '@xmc/memory-region'
-import type { VirtioDevice } from '@xmc/virtio'
+import { TurnBudget, type VirtioDevice } from '@xmc/virtio'
 import { ramBanks, VIRTIO_MMIO_SLOTS } from './address-map.ts'
 import { TooManyDevicesError } from './errors.ts'
 
@@ -49,9 +49,14 @@ export interface BoardOptions {
    */
   readonly guaranteedShare?: number | undefined
   /**
-   * Is told of faults of the board and its devices: of the first 5 of a kind and slot, and then once in 10 s of the
-   * last and how many there were (`repeated`, 0 before), since a guest can cause as many as it likes. By default
-   * they are only counted.
+   * Bounds what is done for the guest in a turn of the event loop, for all devices of the board together; by
+   * default 1 ms and 4096 descriptors. Boards that are given the same one share it.
+   */
+  readonly turnBudget?: TurnBudget | undefined
+  /**
+   * Is told of faults of the board and its devices: of the first five of a kind and device with 0, and once in
+   * 10 s of the last with how many there were. By default each is a process warning `WARN_XMC_DEVICE_FAULT`, once
+   * for each kind and device. What it throws becomes a warning.
    */
   readonly onFault?: ((fault: BoardFault, repeated: number) => void) | undefined
 }
@@ -76,7 +81,8 @@ export interface BoardConfiguration {
   readonly foreignBudgetBytes: number
   readonly grantWindowBytes: number
   readonly guaranteedShare: number
-  readonly onFault: (fault: BoardFault, repeated: number) => void
+  readonly turnBudget: TurnBudget
+  readonly onFault: ((fault: BoardFault, repeated: number) => void) | undefined
 }
 
 /** {@link MachineOptions}, checked, with nothing left out but the listener. */
@@ -120,7 +126,8 @@ export function boardConfiguration(options: BoardOptions): BoardConfiguration {
     foreignBudgetBytes: bytes('foreignBudgetBytes', options.foreignBudgetBytes ?? 2 ** 30, 0),
     grantWindowBytes: bytes('grantWindowBytes', options.grantWindowBytes ?? 256 * 2 ** 20),
     guaranteedShare: part('guaranteedShare', options.guaranteedShare ?? DEFAULT_GUARANTEED_SHARE),
-    onFault: options.onFault ?? ((): void => {}),
+    turnBudget: options.turnBudget ?? new TurnBudget(),
+    onFault: options.onFault,
   }
 }
 

@@ -8,7 +8,7 @@ export interface DispatcherHost {
   readonly space: AddressSpace
   /** Drops what is mapped of the guest's RAM. */
   invalidate(): Promise<void>
-  /** After a write: what the guest's processor has to wait for, if anything. */
+  /** After a request: what the processor that made it has to wait for, if anything, of what it has just done. */
   settle(): Promise<void> | undefined
   /** An access that no device took, or an invalidation that failed. */
   report(error: unknown): void
@@ -22,7 +22,7 @@ export interface DispatcherStatistics {
   readonly writes: number
   /** Invalidations that were done. */
   readonly invalidations: number
-  /** Writes after which the guest's processor had to wait for a device to let go of memory. */
+  /** Requests after which the guest's processor had to wait for a device to let go of memory. */
   readonly held: number
   /** Requests that no device takes: reads gave all ones, writes had no effect. */
   readonly ignored: number
@@ -85,6 +85,8 @@ export class IoreqDispatcher {
       this.#counts.ignored += 1
       if (request.read) this.#page.setData(virtualCpu, 0xffff_ffff, 0xffff_ffff)
       this.#host.report(error)
+      // Some of its stores may have been done.
+      wait = this.#settle()
     }
     if (wait === undefined) this.#complete(virtualCpu)
     else void wait.then(() => this.#complete(virtualCpu))
@@ -107,11 +109,13 @@ export class IoreqDispatcher {
     if (request.dataIsPointer || request.count !== 1) this.#copy(virtualCpu, request)
     else if (request.read) this.#read(virtualCpu, request)
     else this.#write(request)
-    if (request.read) {
-      this.#counts.reads += 1
-      return undefined
-    }
-    this.#counts.writes += 1
+    if (request.read) this.#counts.reads += 1
+    else this.#counts.writes += 1
+    // Reads too: what is read may be stored into registers.
+    return this.#settle()
+  }
+
+  #settle(): Promise<void> | undefined {
     const wait = this.#host.settle()
     if (wait !== undefined) this.#counts.held += 1
     return wait

@@ -1,4 +1,4 @@
-import { EntropyDevice } from '@xmc/virtio'
+import { EntropyDevice, TurnBudget } from '@xmc/virtio'
 import { describe, expect, it } from 'vitest'
 import { boardConfiguration, type MachineOptions, machineConfiguration } from '../src/index.ts'
 
@@ -19,7 +19,8 @@ describe('a machine configuration', () => {
       foreignBudgetBytes: 2 ** 30,
       grantWindowBytes: 256 * 2 ** 20,
       guaranteedShare: 0.5,
-      onFault: expect.any(Function),
+      turnBudget: expect.any(TurnBudget),
+      onFault: undefined,
     })
   })
 

@@ -1,4 +1,5 @@
 import type { DescriptorChain } from './descriptor-chain.ts'
+import { VIRTIO_ID_BLOCK, VIRTIO_ID_CONSOLE, VIRTIO_ID_ENTROPY } from './registers.ts'
 
 /**
  * What a device is to its transport: an identity, a configuration space, and an answer to each
@@ -75,3 +76,14 @@ export interface DeviceHost {
   /** Tells the driver that the configuration space changed. */
   configurationChanged(): void
 }
+
+/** What kind of device a device id stands for, for messages: `block device`, `console`, … or `device 42`. */
+export function deviceKind(deviceId: number): string {
+  return DEVICE_KINDS.get(deviceId) ?? `device ${deviceId}`
+}
+
+const DEVICE_KINDS: ReadonlyMap<number, string> = new Map([
+  [VIRTIO_ID_BLOCK, 'block device'],
+  [VIRTIO_ID_CONSOLE, 'console'],
+  [VIRTIO_ID_ENTROPY, 'entropy device'],
+])

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from '@xmc/core/errors'
-import type { DeviceHost, VirtioDevice } from './device.ts'
+import { type DeviceHost, deviceKind, type VirtioDevice } from './device.ts'
+import { FaultReports } from './fault-reports.ts'
 import {
   featureSet,
   hasFeature,
@@ -9,7 +10,6 @@ import {
   VIRTIO_F_VERSION_1,
 } from './features.ts'
 import { readConfiguration, writeConfiguration } from './internal/configuration-space.ts'
-import { FaultReports } from './internal/fault-reports.ts'
 import { FeatureNegotiation } from './internal/feature-negotiation.ts'
 import { GuestMapper } from './internal/guest-mapper.ts'
 import { InterruptStatus } from './internal/interrupt-status.ts'
@@ -18,9 +18,6 @@ import { QueueRegisters } from './internal/queue-registers.ts'
 import { RoomWait } from './internal/room-wait.ts'
 import { checkTransport } from './internal/transport-check.ts'
 import {
-  VIRTIO_ID_BLOCK,
-  VIRTIO_ID_CONSOLE,
-  VIRTIO_ID_ENTROPY,
   VIRTIO_MMIO_CONFIG,
   VIRTIO_MMIO_CONFIG_GENERATION,
   VIRTIO_MMIO_DEVICE_FEATURES,
@@ -113,7 +110,11 @@ export class MmioTransport {
     const { device, memory } = options
     this.device = device
     this.vendorId = options.vendorId ?? VENDOR_ID
-    this.reports = new FaultReports(options.name ?? nameOf(device), options.onFault)
+    this.reports = new FaultReports(
+      options.name ?? `virtio ${deviceKind(device.deviceId)}`,
+      options.onFault,
+      options.reports,
+    )
     this.interrupt = new InterruptStatus(options.interrupt, (error) => this.reports.report(error))
     this.mapper = new GuestMapper(memory)
     const required = [VIRTIO_F_VERSION_1]
@@ -188,6 +189,7 @@ export class MmioTransport {
   close(): Promise<void> {
     this.closed = true
     this.reset()
+    this.reports.flush()
     return this.drained()
   }
 
@@ -484,14 +486,3 @@ function patienceOf({ roomPatience = ROOM_PATIENCE }: MmioTransportOptions): num
   if (roomPatience >= 0) return roomPatience
   throw new InvalidArgumentError('roomPatience', 'a number of milliseconds from 0', roomPatience)
 }
-
-/** What kind of device it is, for messages. */
-function nameOf({ deviceId }: VirtioDevice): string {
-  return DEVICE_KINDS.get(deviceId) ?? `virtio device ${deviceId}`
-}
-
-const DEVICE_KINDS: ReadonlyMap<number, string> = new Map([
-  [VIRTIO_ID_BLOCK, 'virtio block device'],
-  [VIRTIO_ID_CONSOLE, 'virtio console'],
-  [VIRTIO_ID_ENTROPY, 'virtio entropy device'],
-])

@@ -1,3 +1,4 @@
+import type { ReportLimiterOptions } from '@xmc/core/report-limiter'
 import type { VirtioDevice } from './device.ts'
 import type { GuestMemory } from './guest-memory.ts'
 import type { Interrupt } from './interrupt.ts'
@@ -42,11 +43,13 @@ export interface MmioTransportOptions {
   /** Name of the device in warnings; by default its kind. */
   readonly name?: string | undefined
   /**
-   * Called, after the guest's access is done, with each fault: see `MmioTransport.fault`. By default a fault
-   * is a process warning `WARN_XMC_DEVICE_FAULT`, once for each kind. What it throws becomes a warning
-   * `WARN_XMC_LISTENER`.
+   * Called, after the guest's access is done, with faults: see `MmioTransport.fault`. With the first five of a kind,
+   * and then, once in 10 s, with the last and how many there were (`repeated`, 0 before). By default a fault is a
+   * process warning `WARN_XMC_DEVICE_FAULT`, once for each kind. What it throws becomes a warning.
    */
-  readonly onFault?: ((fault: Error) => void) | undefined
+  readonly onFault?: ((fault: Error, repeated: number) => void) | undefined
+  /** How many faults `onFault` is told of. */
+  readonly reports?: ReportLimiterOptions | undefined
 }
 
 /** Counts since a transport was made. */

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { InvalidArgumentError } from '@xmc/core/errors'
+import { checkOptions, type OptionNames } from '@xmc/core/options'
 
 /** How much a {@link TurnBudget} allows. */
 export interface TurnBudgetOptions {
@@ -66,6 +67,7 @@ export class TurnBudget {
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` */
   constructor(options: TurnBudgetOptions = {}) {
+    checkOptions('TurnBudget', options, OPTIONS)
     const { turnMicroseconds = DEFAULT_TURN_MICROSECONDS } = options
     const { turnDescriptors = DEFAULT_TURN_DESCRIPTORS } = options
     if (!(turnMicroseconds >= 1)) {
@@ -147,3 +149,9 @@ const LEAST_DESCRIPTORS = 16
 
 /** Units of work of a descriptor: it is read, mapped, used and released. */
 const DESCRIPTOR_UNITS = 4
+
+const OPTIONS: OptionNames<TurnBudgetOptions> = {
+  turnMicroseconds: true,
+  turnDescriptors: true,
+  now: true,
+}

@@ -20,6 +20,7 @@ const OPTIONS: OptionNames<MmioTransportOptions> = {
   vendorId: true,
   name: true,
   onFault: true,
+  reports: true,
 }
 
 /**
