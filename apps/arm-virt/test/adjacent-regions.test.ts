@@ -10,6 +10,39 @@ import { describe, expect, test } from 'vitest'
 
 const SECTORS = Uint8Array.from({ length: 65_536 }, (_, at) => at % 251)
 
+/** Sets a device up by its registers, with the rings of queue 0 at 0x1000, 0x2000 and `used`. */
+function start(transport: MmioTransport, size: number, used: number): void {
+  const registers: readonly (readonly [number, number])[] = [
+    [0x70, 1],
+    [0x70, 3],
+    [0x24, 1],
+    [0x20, 1],
+    [0x70, 11],
+    [0x38, size],
+    [0x80, 0x1000],
+    [0x90, 0x2000],
+    [0xa0, used],
+    [0x44, 1],
+    [0x70, 15],
+  ]
+  for (const [register, value] of registers) transport.write(register, value, 4)
+}
+
+/** Writes a descriptor of the table at 0x1000. */
+function describeBuffer(
+  space: AddressSpace,
+  index: number,
+  at: number,
+  length: number,
+  flags: number,
+): void {
+  const place = BigInt(0x1000 + 16 * index)
+  space.storeBigUint64At(place, BigInt(at))
+  space.storeUint32At(place + 8n, length)
+  space.storeUint16At(place + 12n, flags)
+  space.storeUint16At(place + 14n, index + 1)
+}
+
 /** A disk over two RAM regions side by side, 0 to 0x10000 and on to 0x20000, and a driver that writes registers. */
 function diskOver(places: {
   used?: number
@@ -37,30 +70,10 @@ function diskOver(places: {
     interrupt: { setLevel: () => {} },
     onFault: (fault) => faults.push(fault),
   })
-  const registers: readonly (readonly [number, number])[] = [
-    [0x70, 1],
-    [0x70, 3],
-    [0x24, 1],
-    [0x20, 1],
-    [0x70, 11],
-    [0x38, 256],
-    [0x80, 0x1000],
-    [0x90, 0x2000],
-    [0xa0, used],
-    [0x44, 1],
-    [0x70, 15],
-  ]
-  for (const [register, value] of registers) transport.write(register, value, 4)
-  const describeBuffer = (index: number, at: number, length: number, flags: number): void => {
-    const place = BigInt(0x1000 + 16 * index)
-    space.storeBigUint64At(place, BigInt(at))
-    space.storeUint32At(place + 8n, length)
-    space.storeUint16At(place + 12n, flags)
-    space.storeUint16At(place + 14n, index + 1)
-  }
-  describeBuffer(0, 0x4000, 16, 1)
-  describeBuffer(1, data, 4096, 3)
-  describeBuffer(2, 0x5000, 1, 2)
+  start(transport, 256, used)
+  describeBuffer(space, 0, 0x4000, 16, 1)
+  describeBuffer(space, 1, data, 4096, 3)
+  describeBuffer(space, 2, 0x5000, 1, 2)
   space.storeUint8At(0x5000n, 0xff)
   const notify = async (): Promise<void> => {
     space.storeUint16At(0x2002n, 1)
@@ -93,6 +106,57 @@ describe('a disk over two adjacent regions of RAM', () => {
       message: expect.stringContaining('the used ring is not RAM'),
     })
     expect(transport.mappedRanges).toBe(0)
+  })
+})
+
+/** A disk, and a device with 64 KiB of memory of its own at 0x100_0000. */
+function diskAndDevice() {
+  const own = new Uint8Array(0x10000)
+  const view = new DataView(own.buffer)
+  const device = {
+    read: (offset: number) => view.getUint32(offset, true),
+    write: (offset: number, value: number) => view.setUint32(offset, value, true),
+  }
+  const contents = Uint8Array.from({ length: 0x10000 }, (_, at) => at % 241)
+  return { own, device, disk: new MemoryDisk(contents) }
+}
+
+describe('a buffer that is no RAM', () => {
+  test.each([
+    ['of twice the bounce bytes', 0x100_0000, 8192],
+    ['behind RAM that it begins in', 0x100_0000 - 512, 12_288],
+  ])('%s is copied in one piece', async (_what, at, length) => {
+    const { own, device, disk } = diskAndDevice()
+    const root = new ContainerRegion({ name: 'system' })
+    const ram = new PlainMemory({ pageCount: 4096, name: 'ram' })
+    root.add(new RamRegion({ name: 'ram', size: 0x100_0000n, backing: ram }), 0n)
+    const valid = { minimum: 4, maximum: 4 } as const
+    root.add(new MmioRegion({ name: 'own', size: 0x10000n, device, valid }), 0x100_0000n)
+    const space = new AddressSpace({ root })
+    const transport = new MmioTransport({
+      device: new BlockDevice({ disk, queueSize: 16 }),
+      memory: space,
+      interrupt: { setLevel: () => {} },
+    })
+    start(transport, 16, 0x6000)
+    describeBuffer(space, 0, 0x4000, 16, 1)
+    describeBuffer(space, 1, at, length, 3)
+    describeBuffer(space, 2, 0x5000, 1, 2)
+    const before = new Uint8Array(512)
+    space.storeUint8At(0x5000n, 0xff)
+    space.storeUint16At(0x2002n, 1)
+    transport.write(0x50, 0, 4)
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
+    expect(transport.fault).toBeUndefined()
+    expect(space.loadUint8At(0x5000n)).toBe(0)
+    const inRam = Math.max(0, 0x100_0000 - at)
+    ram.read(4095, 4096 - 512, before)
+    expect([...before.subarray(0, inRam)]).toEqual([...disk.bytes.subarray(0, inRam)])
+    expect(
+      Buffer.compare(own.subarray(0, length - inRam), disk.bytes.subarray(inRam, length)),
+    ).toBe(0)
+    expect(space.bounceBytes).toBe(0)
+    expect(space.mappings).toBe(3)
   })
 })
 

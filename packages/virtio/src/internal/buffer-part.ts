@@ -64,6 +64,7 @@ export class BufferPart {
     if (this.settled || this.copy(mapper)) return true
     const start = this.offset + this.mappedLength
     this.add(
+      mapper,
       mapper.map(
         this.page + Math.floor(start / 4096),
         start % 4096,
@@ -80,6 +81,7 @@ export class BufferPart {
     while (this.mappedLength < this.length) {
       const start = this.offset + this.mappedLength
       this.add(
+        mapper,
         // Where a range ends is known when it is mapped
         await mapper.mapAsync(
           this.page + Math.floor(start / 4096),
@@ -240,20 +242,49 @@ export class BufferPart {
 
   private copy(mapper: GuestMapper): boolean {
     if (!mapper.copies || this.length > COPY_LIMIT) return false
+    this.copyAll(mapper)
+    return true
+  }
+
+  private copyAll(mapper: GuestMapper): void {
     const copy = new Uint8Array(this.length)
     if (!this.writable) mapper.read(this.page, this.offset, copy)
     this.first = copy
     this.mappedLength = this.length
-    return true
   }
 
-  private add(range: GuestRange): void {
+  private add(mapper: GuestMapper, range: GuestRange): void {
+    const length = this.mappedLength + range.bytes.length
+    if (range.bounced === true && length < this.length && mapper.copies) {
+      // Copies of pieces that are held together need more bounce bytes than there may ever be: one copy needs none.
+      this.letGo(mapper, range)
+      this.copyAll(mapper)
+      return
+    }
     if (this.first === undefined) {
       this.first = range.bytes
       this.range = range
     } else if (this.more === undefined) this.more = [range]
     else this.more.push(range)
-    this.mappedLength += range.bytes.length
+    this.mappedLength = length
+  }
+
+  /** Releases the pieces so far and one more, before anything was written to them. */
+  private letGo(mapper: GuestMapper, last: GuestRange): void {
+    const { range, more } = this
+    this.first = undefined
+    this.range = undefined
+    this.more = undefined
+    this.mappedLength = 0
+    const failures: unknown[] = []
+    for (const each of [range, ...(more ?? []), last]) {
+      try {
+        if (each !== undefined) mapper.release(each, 0)
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw failures[0]
   }
 
   private pieces(): Uint8Array[] {
