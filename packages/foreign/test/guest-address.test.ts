@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { addressOfFrame, guestAddress, guestFrame, splitGuestAddress } from '../src/index.ts'
 
 const refused = expect.objectContaining({ code: 'ERR_XMC_ARGUMENT' })
@@ -35,6 +36,7 @@ describe('splitGuestAddress', () => {
           expect(splitGuestAddress(address)).toEqual({ frame, offset })
         },
       ),
+      propertyRuns(100),
     )
   })
 })

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import {
   grantAddress,
   grantReference,
@@ -53,6 +54,7 @@ describe('splitGrantAddress', () => {
           })
         },
       ),
+      propertyRuns(100),
     )
   })
 })

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import {
   createMemoryFile,
   MemoryAreaAccount,
@@ -38,7 +39,7 @@ it('never counts fewer areas than the kernel has in a window', () => {
         expect(countAreas(window) - 1).toBeLessThanOrEqual(areas.statistics.used - 2)
       }
     }),
-    { numRuns: 30 },
+    propertyRuns(30),
   )
 })
 
@@ -70,7 +71,7 @@ it('counts where areas start as a list of owners does', () => {
         expect(states.areas).toBe(starts.length)
       }
     }),
-    { numRuns: 200 },
+    propertyRuns(200),
   )
 })
 

@@ -239,5 +239,6 @@ test('splitAddress and joinAddress are inverse', () => {
       const { page, offset } = splitAddress(address)
       expect(joinAddress(page, offset)).toBe(address)
     }),
+    propertyRuns(100),
   )
 })

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { AddressSpace, RamRegion, type SpaceUser } from '../src/index.ts'
 import { caught } from './doubles/caught.ts'
 import { PagedMemory } from './doubles/paged-memory.ts'
@@ -226,6 +227,7 @@ describe('users of an address space', () => {
         for (const mappings of held) for (const mapping of mappings) mapping.release(0)
         for (const { shares } of users) expect(shares[0]?.used ?? 0).toBe(0)
       }),
+      propertyRuns(100),
     )
   })
 })

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { GrantDma, GuestGrantTable } from '../src/grant-dma.ts'
 import { GRANT_MAP_FLAGS, GrantTables, readGrantEntry } from '../src/grant-table.ts'
 import { domainId, grantReference, guestFrame } from '../src/identifiers.ts'
@@ -186,6 +187,7 @@ describe('references', () => {
           expect(table.takenCount).toBe(runs.reduce((sum, { count }) => sum + count, 0))
         }
       }),
+      propertyRuns(100),
     )
   })
 })

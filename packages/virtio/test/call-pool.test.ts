@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { type CallLane, CallPool, poolThreads } from '../src/internal/call-pool.ts'
 
 /** Starts `count` calls that stand still; returns how many are under way. */
@@ -117,7 +118,7 @@ test('whatever comes and ends: no more than the places, all calls in order, and 
       }
     },
   )
-  expect(() => fc.assert(property)).not.toThrow()
+  expect(() => fc.assert(property, propertyRuns(100))).not.toThrow()
 })
 
 test.each([

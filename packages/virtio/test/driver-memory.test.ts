@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import {
   FrameAllocator,
   GuestBuffer,
@@ -71,6 +72,7 @@ describe('FrameAllocator', () => {
         for (const { frame, count } of taken) frames.free(frame, count)
         expect(frames.allocate(40)).toBe(1000)
       }),
+      propertyRuns(100),
     )
   })
 })
@@ -164,6 +166,7 @@ describe('RingWriter', () => {
         expect(address).toBe((page << 12n) | BigInt(offset))
         expect(ring.readDescriptor(0)).toMatchObject({ page: Number(page), offset })
       }),
+      propertyRuns(100),
     )
   })
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import { QueueRing } from '../src/driver/queue-ring.ts'
 import { newStatistics } from '../src/driver/statistics.ts'
 import { DriverVirtqueue, type QueuePolicy } from '../src/driver/virtqueue.ts'
@@ -127,6 +128,7 @@ test('2.7.5 chains in flight share no descriptor, whatever the order of completi
         expect(guest.frames.takenCount).toBe(0)
       },
     ),
+    propertyRuns(100),
   )
 })
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { propertyRuns } from '../../../vitest.properties.ts'
 import {
   availableEventOffset,
   type GuestRange,
@@ -161,7 +162,7 @@ describe('a ring over borders of memory regions', () => {
         machine.negotiate()
         expect(memory.live).toBe(0)
       }),
-      { numRuns: 20 },
+      propertyRuns(20),
     )
   })
 })
