@@ -122,9 +122,14 @@ export class HostileGuest {
     await this.store({ slot, offset: VIRTIO_MMIO_STATUS, value: agreed })
   }
 
-  /** Lays a queue out and makes it ready. */
+  /** A queue that the device has not been told of. */
+  layOut(place: QueuePlace): HostileQueue {
+    return new HostileQueue(this, place)
+  }
+
+  /** A queue that is ready. */
   async queue(place: QueuePlace): Promise<HostileQueue> {
-    const queue = new HostileQueue(this, place)
+    const queue = this.layOut(place)
     await queue.makeReady()
     return queue
   }

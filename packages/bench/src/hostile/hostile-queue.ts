@@ -39,6 +39,9 @@ export interface Buffer {
   readonly write?: boolean
 }
 
+/** Pages of an indirect table. */
+const TABLE_PAGES = 2
+
 /** Bytes of the three parts of a queue, each on pages of its own. */
 function queueBytes(size: number): number {
   const [table, available, used] = partsOf(size)
@@ -55,6 +58,7 @@ export class HostileQueue {
   readonly #available: number
   readonly #used: number
   #address: bigint | undefined
+  readonly #tables = new Map<number, bigint>()
   #offered = 0
 
   constructor(guest: HostileGuest, { slot, index = 0, size = 256, at }: QueuePlace) {
@@ -94,12 +98,13 @@ export class HostileQueue {
     this.#describe(this.#table, first, buffers)
   }
 
-  /** Writes a chain into a table at guest address `at`, and into descriptor `index` where to find it. */
+  /** Writes a chain of up to 512 buffers into a table at guest address `at`, two pages, and into descriptor `index` where to find it. */
   indirect(index: number, at: number, buffers: readonly Buffer[]): void {
     this.#describe(at, 0, buffers)
     const length = buffers.length * VIRTQ_DESC_SIZE
-    const pages = Math.ceil(length / 4096)
-    this.raw(index, this.#guest.share(at, pages, true), length, VIRTQ_DESC_F_INDIRECT, 0)
+    const address = this.#tables.get(at) ?? this.#guest.share(at, TABLE_PAGES, true)
+    this.#tables.set(at, address)
+    this.raw(index, address, length, VIRTQ_DESC_F_INDIRECT, 0)
   }
 
   /** Writes anything into descriptor `index`. */

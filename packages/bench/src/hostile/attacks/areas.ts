@@ -50,7 +50,7 @@ async function holes(): Promise<Attacker> {
       address: BigInt(RAM + (FIRST_MIB + request * BUFFERS + nth) * MIB),
       length: nth < BUFFERS - 1 ? 64 : 64 + 512 - ((BUFFERS * 64) % 512),
     }))
-    queue.indirect(request, RAM + 0x100_0000 + request * 4096, ends.read(buffers))
+    queue.indirect(request, RAM + 0x100_0000 + request * 8192, ends.read(buffers))
   }
   await guest.start(0)
   return {

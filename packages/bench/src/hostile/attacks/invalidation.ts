@@ -36,7 +36,7 @@ export const invalidation: Attack = {
       })
       const own = guest.share(RAM + 64 * MIB + request * 2 * MIB, 1)
       buffers.push({ address: own, length: 512 - ((BUFFERS * 64) % 512) })
-      queue.indirect(request, RAM + 0x100_0000 + request * 4096, ends.read(buffers))
+      queue.indirect(request, RAM + 0x100_0000 + request * 8192, ends.read(buffers))
     }
     await guest.start(0)
     queue.offer(Array.from({ length: REQUESTS }, (_, request) => request))
