@@ -374,7 +374,7 @@ function answer(
 
 function wrapped(cause: unknown): BlockRequestError {
   const reason = codeOf(cause) === 'ERR_XMC_GUEST_BUFFER' ? 'buffer' : 'disk'
-  return new BlockRequestError(reason, messageOf(cause), { cause })
+  return new BlockRequestError(reason, () => messageOf(cause), { cause })
 }
 
 function unsupported(type: number): BlockRequestError {

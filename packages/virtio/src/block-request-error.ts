@@ -1,5 +1,6 @@
-import { XmcError } from '@xmc/core/errors'
+import { type ErrorText, XmcError } from '@xmc/core/errors'
 import { VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_UNSUPP } from './block-protocol.ts'
+import { textOf } from './internal/error-parts.ts'
 
 /**
  * Why a request did not succeed.
@@ -32,8 +33,8 @@ export class BlockRequestError extends XmcError {
   /** What the guest was told: `VIRTIO_BLK_S_*`. */
   readonly status: number
 
-  constructor(reason: BlockRequestReason, detail: string, options?: ErrorOptions) {
-    super('ERR_XMC_BLOCK_REQUEST', `block request: ${detail}`, options)
+  constructor(reason: BlockRequestReason, detail: ErrorText, options?: ErrorOptions) {
+    super('ERR_XMC_BLOCK_REQUEST', () => `block request: ${textOf(detail)}`, options)
     this.reason = reason
     this.status = reason === 'unsupported' ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR
   }

@@ -1,6 +1,6 @@
-import { XmcError } from '@xmc/core/errors'
+import { type ErrorText, XmcError } from '@xmc/core/errors'
 import { formatAddress } from './internal/device-address.ts'
-import { messageOf, shortageOf } from './internal/error-parts.ts'
+import { messageOf, shortageOf, textOf } from './internal/error-parts.ts'
 
 /**
  * What a driver did wrong with a queue.
@@ -50,11 +50,12 @@ export class VirtqueueError extends XmcError {
   /** Which rule. */
   readonly reason: VirtqueueReason
 
-  constructor(queue: number, reason: VirtqueueReason, detail: string, options?: ErrorOptions) {
+  constructor(queue: number, reason: VirtqueueReason, detail: ErrorText, options?: ErrorOptions) {
     const shortage = shortageOf(options?.cause)
     super(
       'ERR_XMC_VIRTQUEUE',
-      `queue ${queue}: ${detail}: ` +
+      () =>
+        `queue ${queue}: ${textOf(detail)}: ` +
         (shortage === undefined
           ? 'the driver has to reset the device'
           : 'give the host more room, and let the driver reset the device'),
@@ -87,19 +88,22 @@ export class GuestBufferError extends XmcError {
     cause: unknown,
   ) {
     const shortage = shortageOf(cause)
+    // Not the buffer itself, which an error would keep with its memory.
+    const { page, offset, length, writable } = buffer
     super(
       'ERR_XMC_GUEST_BUFFER',
-      `queue ${queue}: ${buffer.length} bytes at ${formatAddress(buffer.page, buffer.offset)} cannot be ` +
-        `${buffer.writable ? 'written' : 'read'} (${messageOf(cause)}): ` +
+      () =>
+        `queue ${queue}: ${length} bytes at ${formatAddress(page, offset)} cannot be ` +
+        `${writable ? 'written' : 'read'} (${messageOf(cause)}): ` +
         (shortage === undefined
           ? 'the driver has to hand out memory that it keeps until the request is used'
           : 'the request waited for room of the host in vain'),
       { cause, shortage },
     )
     this.queue = queue
-    this.page = buffer.page
-    this.offset = buffer.offset
-    this.length = buffer.length
-    this.writable = buffer.writable
+    this.page = page
+    this.offset = offset
+    this.length = length
+    this.writable = writable
   }
 }

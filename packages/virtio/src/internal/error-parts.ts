@@ -1,8 +1,13 @@
-import type { Shortage } from '@xmc/core/errors'
+import type { ErrorText, Shortage } from '@xmc/core/errors'
 
 /** The text of anything that was thrown. */
 export function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause)
+}
+
+/** The text of an error, made if need be. */
+export function textOf(text: ErrorText): string {
+  return typeof text === 'string' ? text : text()
 }
 
 /** The `code` of anything that was thrown, where it has one. */

@@ -275,11 +275,11 @@ export class RequestMemory {
   }
 
   private unreadable(table: IndirectTable, cause: unknown): VirtqueueError {
-    const where = formatAddress(table.page, table.offset)
+    const where = (): string => formatAddress(table.page, table.offset)
     return new VirtqueueError(
       this.limits.queue,
       'indirect-unmapped',
-      `the indirect table at ${where} cannot be read (${messageOf(cause)})`,
+      () => `the indirect table at ${where()} cannot be read (${messageOf(cause)})`,
       { cause },
     )
   }
