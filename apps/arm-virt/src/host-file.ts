@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { DiskError } from '@xmc/virtio'
 import { DataMismatchError } from './errors.ts'
 
 /** Bytes that are read at a time. */
 const CHUNK_BYTES = 2 ** 20
+
+/** A path may have become that of a FIFO since it was served, and opening one would wait for its other end. */
+const READ_WITHOUT_WAITING = constants.O_RDONLY | constants.O_NONBLOCK
 
 /** How a file is read. */
 export interface FileReadOptions {
@@ -31,7 +34,14 @@ export async function fileSha256(
   const hash = createHash('sha256')
   let length = 0
   try {
-    const stream = createReadStream(path, { end: bytes - 1, highWaterMark: CHUNK_BYTES, signal })
+    signal?.throwIfAborted()
+    const handle = await open(path, READ_WITHOUT_WAITING)
+    const stream = handle.createReadStream({
+      start: 0,
+      end: bytes - 1,
+      highWaterMark: CHUNK_BYTES,
+      signal,
+    })
     for await (const chunk of stream) {
       if (!(chunk instanceof Uint8Array)) continue
       hash.update(chunk)
@@ -93,7 +103,7 @@ export class ComparedFile {
   /** @throws DiskError `ERR_XMC_DISK` */
   static async open(path: string): Promise<ComparedFile> {
     try {
-      return new ComparedFile(path, await open(path, 'r'))
+      return new ComparedFile(path, await open(path, READ_WITHOUT_WAITING))
     } catch (cause) {
       throw readError(path, cause)
     }

@@ -8,6 +8,7 @@ import {
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
+  VirtqueueError,
 } from '../src/index.ts'
 import { EchoDevice, HoldingDevice } from './doubles/devices.ts'
 import { GuestMemoryDouble } from './doubles/guest-memory.ts'
@@ -575,5 +576,27 @@ describe('close', () => {
     expect(machine.read(0x070)).toBe(0)
     expect(machine.memory.live).toBe(0)
     await machine.transport.close()
+  })
+})
+
+describe('faults that a guest causes again and again', () => {
+  test('the first five of a kind are told, and then how many there were', async () => {
+    const heard: [string, number][] = []
+    const machine = new Machine(new EchoDevice(), {
+      onFault: (fault, repeated) => {
+        heard.push([fault instanceof VirtqueueError ? fault.reason : fault.name, repeated])
+      },
+    })
+    for (let round = 0; round < 100; round++) {
+      const queue = machine.start(8)
+      machine.view.setUint16(queue.available + 2, 9, true)
+      machine.notify(queue)
+      await turns(1)
+    }
+    const five = Array.from({ length: 5 }, () => ['available-index', 0])
+    expect(heard).toEqual(five)
+    expect(machine.transport.statistics.faults).toBe(100)
+    await machine.transport.close()
+    expect(heard).toEqual([...five, ['available-index', 95]])
   })
 })

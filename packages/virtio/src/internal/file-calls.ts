@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import { promisify } from 'node:util'
 
 /** Called once, with an error or the number of bytes that were transferred. */
-export type Transferred = (error: NodeJS.ErrnoException | null, count: number) => void
+type Transferred = (error: NodeJS.ErrnoException | null, count: number) => void
 
 /** The system calls on a file that a disk needs; each may transfer less than asked for. */
 export interface FileCalls {
