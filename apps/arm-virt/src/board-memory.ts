@@ -112,10 +112,16 @@ export class BoardMemory {
     return this.foreign.invalidateAll()
   }
 
+  /** Calls that map or unmap in the windows now. */
+  get callsUnderWay(): number {
+    return this.foreign.statistics.callsUnderWay + this.grants.statistics.callsUnderWay
+  }
+
   /**
-   * Unmaps everything, and closes caches and windows.
+   * Unmaps everything, and closes caches and windows. Calls under way must have ended: see `closeAsync`.
    *
-   * @throws BusyError `ERR_XMC_BUSY`: a device still has mappings; nothing was done
+   * @throws BusyError `ERR_XMC_BUSY`: a device still has mappings, and nothing was done; or a call is under way,
+   * and a window stays open
    * @throws UnmapFailedError `ERR_XMC_UNMAP_FAILED`: something may still be mapped
    */
   close(): void {
@@ -128,8 +134,33 @@ export class BoardMemory {
         errors.push(error)
       }
     }
-    if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors)
+    throwAll(errors)
   }
+
+  /**
+   * As `close`, and waits for calls under way before it closes the windows.
+   *
+   * @throws as `close`
+   */
+  async closeAsync(): Promise<void> {
+    this.dma.close()
+    const caches = await Promise.allSettled([this.foreign.closeAsync(), this.grants.closeAsync()])
+    const errors: unknown[] = caches.flatMap((outcome) =>
+      outcome.status === 'rejected' ? [outcome.reason] : [],
+    )
+    for (const window of this.#opened) {
+      try {
+        window.close()
+      } catch (error) {
+        errors.push(error)
+      }
+    }
+    throwAll(errors)
+  }
+}
+
+function throwAll(errors: readonly unknown[]): void {
+  if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors)
 }
 
 function dmaMap(regions: XenMemory): ContainerRegion {

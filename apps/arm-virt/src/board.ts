@@ -165,7 +165,8 @@ export class Board {
     await Promise.all(this.transports.map((transport) => transport.close()))
     this.#faults.flush()
     this.space.close()
-    this.memory.close()
+    if (this.memory.callsUnderWay > 0) await this.memory.closeAsync()
+    else this.memory.close()
   }
 
   #dispatch(): IoreqDispatcher {

@@ -141,6 +141,15 @@ describe.each(MODES)('a board whose guest uses %s', (addressing) => {
 })
 
 describe('a board', () => {
+  it('waits for calls that map before it closes its windows', async () => {
+    const { board, hypervisor } = openWorld({ devices: [] })
+    const page = board.memory.foreign.backend.page(0x40000)
+    const mapping = board.memory.foreign.mapAsync(page, 0, 64).catch((error: unknown) => error)
+    await board.close()
+    expect(await mapping).toMatchObject({ code: 'ERR_XMC_CLOSED' })
+    expect(hypervisor.leftovers()).toEqual([])
+  })
+
   it('holds no grant when its guest is idle, but the rings', async () => {
     const { board, guest, hypervisor } = openWorld({ devices: blockDevices(randomDisk(2 ** 20)) })
     const driver = guest.blockDriver(0)

@@ -1,5 +1,6 @@
 import { markAsUntransferable } from 'node:worker_threads'
 import {
+  BusyError,
   ClosedError,
   checkOptions,
   InvalidArgumentError,
@@ -144,6 +145,8 @@ class HostMemoryWindow implements TargetWindow {
   /** Shows by its length whether the buffer is still where it was. */
   readonly #firstByte: Uint8Array
   #closed = false
+  /** Calls under way that map or unmap here. */
+  #holds = 0
 
   constructor(
     calls: SystemCalls,
@@ -223,9 +226,10 @@ class HostMemoryWindow implements TargetWindow {
 
   /**
    * As `map`, on another thread, for a device whose map waits. Nobody touches the pages, and nothing
-   * else is done to them here, until the promise settles; the descriptor stays open until then.
+   * else is done to them here, until the promise settles; the descriptor stays open until then, and the window
+   * cannot be closed.
    *
-   * @throws ClosedError `ERR_XMC_CLOSED`, also when the window was closed in the meantime: nothing is mapped
+   * @throws ClosedError `ERR_XMC_CLOSED`
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`; nothing was changed
    * @throws SystemCallError `ERR_XMC_SYSTEM_CALL` as `map`
    */
@@ -240,18 +244,19 @@ class HostMemoryWindow implements TargetWindow {
     this.#admit(page, pageCount)
     // From here on the buffer must not be collected.
     this.#note(page, pageCount, MAPPED)
-    const errno = await this.#calls.mmapAsync(
-      this.hostAddress + page * PAGE_SIZE,
-      pageCount * PAGE_SIZE,
-      writable ? PROT_READ | PROT_WRITE : PROT_READ,
-      MAP_SHARED | MAP_FIXED,
-      fd,
-      fileOffset,
-    )
-    if (this.#closed) {
-      const restoreErrno = this.#restore(page, pageCount)
-      if (restoreErrno !== 0) throw restoreError(restoreErrno, page, pageCount)
-      throw new ClosedError('the window of host memory')
+    this.hold()
+    let errno: number
+    try {
+      errno = await this.#calls.mmapAsync(
+        this.hostAddress + page * PAGE_SIZE,
+        pageCount * PAGE_SIZE,
+        writable ? PROT_READ | PROT_WRITE : PROT_READ,
+        MAP_SHARED | MAP_FIXED,
+        fd,
+        fileOffset,
+      )
+    } finally {
+      this.letGo()
     }
     if (errno !== 0) this.#refuse(errno, page, pageCount, `fd ${fd} at offset ${fileOffset}`)
   }
@@ -299,17 +304,31 @@ class HostMemoryWindow implements TargetWindow {
   /**
    * Puts anonymous pages in the whole window, gives its memory back and lets the buffer be collected.
    * Views stay usable: they read as zeros. `map`, `reset` and `discard` throw from then on; a second
-   * `close` does nothing.
+   * `close` does nothing. Calls that map or unmap here must have ended: those of a cache have when its
+   * `closeAsync` has resolved.
    *
+   * @throws BusyError `ERR_XMC_BUSY` while calls are under way, which would map into memory that is free, or
+   * somebody else's; nothing was done
    * @throws SystemCallError `ERR_XMC_SYSTEM_CALL` when the kernel refuses: the window stays open, close it again
    */
   close(): void {
     if (this.#closed) return
+    if (this.#holds > 0) throw new BusyError('the window of host memory', 0, this.#holds)
     this.#checkBuffer()
     // One call for all pages: it leaves one memory area where there may be thousands.
     const errno = this.#restore(0, this.pageCount)
     if (errno !== 0) throw restoreError(errno, 0, this.pageCount)
     this.#closed = true
+  }
+
+  /** Notes a call that maps or unmaps here; `close` is refused until {@link HostMemoryWindow.letGo} was called as often. */
+  hold(): void {
+    this.#holds++
+  }
+
+  /** Ends a {@link HostMemoryWindow.hold}. */
+  letGo(): void {
+    this.#holds--
   }
 
   /** The same as {@link HostMemoryWindow.close}. */

@@ -43,14 +43,45 @@ describe('mapAsync', () => {
     expect(window.mappedPages).toBe(0)
   })
 
-  it('leaves nothing in a window that is closed meanwhile', async () => {
+  it('keeps the window from being closed until it has ended', async () => {
     const window = openWindow({ pageCount: 8 })
     using file = createMemoryFile({ name: 'async', size: 4096 })
     file.write(0, Uint8Array.of(7))
     const mapped = window.mapAsync(windowPage(0), 1, file.fd, 0, true)
+    expect(() => {
+      window.close()
+    }).toThrow(expect.objectContaining({ code: 'ERR_XMC_BUSY', calls: 1 }))
+    await mapped
+    expect(bytesOf(window, 0)[0]).toBe(7)
     window.close()
-    await expect(mapped).rejects.toMatchObject({ code: 'ERR_XMC_CLOSED' })
     expect(bytesOf(window, 0)[0]).toBe(0)
     expect(window.mappedPages).toBe(0)
+  })
+
+  it('keeps the window from being closed until it has ended, also when it fails', async () => {
+    const window = openWindow({ pageCount: 8 })
+    const mapped = window.mapAsync(windowPage(1), 2, 1_000_000, 0, false)
+    expect(() => {
+      window.close()
+    }).toThrow(expect.objectContaining({ code: 'ERR_XMC_BUSY' }))
+    await expect(mapped).rejects.toMatchObject({ errnoName: 'EBADF' })
+    window.close()
+  })
+})
+
+describe('hold', () => {
+  it('keeps the window from being closed until letGo was called as often', () => {
+    const window = openWindow({ pageCount: 8 })
+    window.hold()
+    window.hold()
+    window.letGo()
+    expect(() => {
+      window.close()
+    }).toThrow(expect.objectContaining({ code: 'ERR_XMC_BUSY', locks: 0, calls: 1 }))
+    window.letGo()
+    window.close()
+    expect(() => {
+      window.reset(windowPage(0), 1)
+    }).toThrow(expect.objectContaining({ code: 'ERR_XMC_CLOSED' }))
   })
 })
