@@ -22,6 +22,9 @@ export interface WindowShare {
   readonly refused: number
 }
 
+/** Bytes of the longest range that a user of an address space maps at a time: 1 MiB, a bucket of foreign memory. */
+export const LONGEST_USER_MAPPING: number = 2 ** 20
+
 /**
  * Somebody who maps through an address space beside others, as one device of a board: what all of them map lies in
  * the same windows, and each gets its share. Made by `AddressSpace.registerUser`; it is the guest memory of a device.
@@ -29,6 +32,9 @@ export interface WindowShare {
  * A part of each window (`guaranteedShare`, half of it by default) is divided among the users: so
  * much each of them gets at any time. The rest, and what others do not need of theirs while they have as much as
  * they are guaranteed, is for whoever comes first.
+ *
+ * A range of more than 1 MiB is cut at the next multiple of 1 MiB, whatever the memory is: a guest decides how
+ * long its buffers are, and no single call may take long, nor a buffer over buckets need several in a row.
  */
 export class SpaceUser {
   /** Name for messages and statistics. */
@@ -58,17 +64,17 @@ export class SpaceUser {
   }
 
   /**
-   * As `AddressSpace.map`.
+   * As `AddressSpace.map`, but no more than 1 MiB at a time.
    *
    * @throws ShareError `ERR_XMC_SHARE`: others are to have what is left of a window
    */
   map(page: number, offset: number, length: number, write: boolean): DmaMapping {
-    return this.space.mapFor(this, page, offset, length, write)
+    return this.space.mapFor(this, page, offset, cut(page, offset, length), write)
   }
 
   /** As `map`, without blocking the event loop; waits for pages that are paged out. */
   mapAsync(page: number, offset: number, length: number, write: boolean): Promise<DmaMapping> {
-    return this.space.mapAsyncFor(this, page, offset, length, write)
+    return this.space.mapAsyncFor(this, page, offset, cut(page, offset, length), write)
   }
 
   /** As `AddressSpace.read`. */
@@ -115,3 +121,11 @@ export class SpaceUser {
     return this.lastAccount
   }
 }
+
+/** The length of a range, cut if it is too long. */
+function cut(page: number, offset: number, length: number): number {
+  if (length <= LONGEST_USER_MAPPING) return length
+  return LONGEST_USER_MAPPING - ((page % PAGES_AT_A_TIME) * 4096 + offset)
+}
+
+const PAGES_AT_A_TIME = LONGEST_USER_MAPPING / 4096

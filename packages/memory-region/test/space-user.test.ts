@@ -130,19 +130,36 @@ describe('users of an address space', () => {
     expect(user(0).shares[0]).toMatchObject({ used: 0, most: 1 })
   })
 
-  test('a mapping over several slots counts each, one that could never fit lastingly', () => {
+  test('a mapping over several slots counts each', () => {
     const { user } = spaceFor(2, { pagesPerSlot: 1 })
     const mapping = user(0).map(0, 1, 4096 * 3, true)
     expect(user(0).shares[0]).toMatchObject({ used: 4, guaranteed: 1024, slots: 4096 })
     mapping.release(0)
-    expect(caught(() => user(0).map(0, 0, 3073 * 4096, true))).toMatchObject({
+    expect(user(0).shares[0]).toMatchObject({ used: 0 })
+  })
+
+  test('one that could never fit is refused lastingly', () => {
+    // Two slots of 2048 pages, one for each.
+    const { user } = spaceFor(2, { pagesPerSlot: 2048, share: 1 })
+    expect(user(0).map(0, 0, 2 ** 20, true).length).toBe(2 ** 20)
+    expect(caught(() => user(0).map(2048 - 1, 0, 8192, true))).toMatchObject({
       code: 'ERR_XMC_SHARE',
       shortage: 'lasting',
-      needed: 3073,
+      needed: 2,
+      guaranteed: 1,
     })
-    user(0)
-      .map(0, 0, 3072 * 4096, true)
-      .release(0)
+  })
+
+  test('a range of more than 1 MiB is cut at a multiple of it, a shorter one is not', async () => {
+    const { memory, user } = spaceFor(2)
+    expect(user(0).map(0, 0, 4 * 2 ** 20, true).length).toBe(2 ** 20)
+    expect(user(0).map(255, 8, 2 ** 20 + 1, true).length).toBe(4088)
+    expect((await user(0).mapAsync(300, 16, 2 ** 31, false)).length).toBe(212 * 4096 - 16)
+    expect(user(0).map(200, 0, 2 ** 20, true).length).toBe(2 ** 20)
+    expect(memory.log).toHaveLength(4)
+    expect(caught(() => user(0).map(5000, 0, 2 ** 21, true))).toMatchObject({
+      code: 'ERR_XMC_UNASSIGNED',
+    })
   })
 
   test('maps under way count, and those that failed do not', async () => {
