@@ -243,9 +243,10 @@ export class WindowFullError extends XmcError {
     const { lockedPages, lostPages, shortage } = usage
     super(
       'ERR_XMC_WINDOW_FULL',
-      shortage === 'lasting'
-        ? `${cache}: ${requestedPages} contiguous pages do not fit a window of ${windowPages}: ask for less, or make the window larger`
-        : `${cache}: no ${requestedPages} contiguous pages are free in a window of ${windowPages}: ${lockedPages} are locked, ${lostPages} could not be unmapped: release mappings${lostPages > 0 ? ', see why unmaps fail,' : ''} or make the window larger`,
+      () =>
+        shortage === 'lasting'
+          ? `${cache}: ${requestedPages} contiguous pages do not fit a window of ${windowPages}: ask for less, or make the window larger`
+          : `${cache}: no ${requestedPages} contiguous pages are free in a window of ${windowPages}: ${lockedPages} are locked, ${lostPages} could not be unmapped: release mappings${lostPages > 0 ? ', see why unmaps fail,' : ''} or make the window larger`,
       { shortage },
     )
     this.requestedPages = requestedPages
@@ -285,7 +286,8 @@ export class MemoryAreasError extends XmcError {
     const remedy = shortage === 'passing' ? 'release mappings, or raise' : 'raise'
     super(
       'ERR_XMC_MEMORY_AREAS',
-      `${who}: ${needed} memory areas are needed, and ${used} of ${limit} are in use: ${remedy} ${option}`,
+      () =>
+        `${who}: ${needed} memory areas are needed, and ${used} of ${limit} are in use: ${remedy} ${option}`,
       { shortage },
     )
     this.needed = needed

@@ -1,4 +1,4 @@
-import { XmcError } from '@xmc/core/errors'
+import { WindowFullError, XmcError } from '@xmc/core/errors'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { caught } from './doubles/caught.ts'
 import { machine } from './doubles/machine.ts'
@@ -177,6 +177,16 @@ describe('awaitRoom', () => {
     expect(last).toBeUndefined()
     // The next request has as much time.
     expect(wait('a')).toBeTypeOf('function')
+  })
+
+  test('pages whose unmap failed, and which are tried again, are waited for as well', () => {
+    const usage = { lockedPages: 8, shortage: 'passing' } as const
+    const lost = refused(new WindowFullError('foreign', 1, 16, { ...usage, lostPages: 8 }), 0)
+    expect(lost.wait('a')).toBeTypeOf('function')
+    vi.advanceTimersByTime(10)
+    expect(lost.calls).toEqual(['a'])
+    const locked = refused(new WindowFullError('foreign', 1, 16, { ...usage, lostPages: 0 }), 0)
+    expect(locked.wait('a')).toBeUndefined()
   })
 
   test('also `mapAsync` tells which room was missing', async () => {

@@ -1,4 +1,4 @@
-import { XmcError, type XmcErrorCode } from '@xmc/core/errors'
+import { WindowFullError, XmcError, type XmcErrorCode } from '@xmc/core/errors'
 import { callAll, throwAll } from './call-all.ts'
 
 /** Milliseconds until somebody who waits for room outside the process looks again; doubled each time. */
@@ -39,7 +39,9 @@ export class RoomQueue {
   /** Notes why a map failed. */
   refused(error: unknown): void {
     if (error instanceof XmcError && error.shortage === 'passing') {
-      this.outside = !INSIDE.has(error.code)
+      // What could not be unmapped is tried again after a time.
+      const isLost = error instanceof WindowFullError && error.lostPages > 0
+      this.outside = isLost || !INSIDE.has(error.code)
     }
   }
 

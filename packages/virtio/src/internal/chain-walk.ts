@@ -34,7 +34,7 @@ export interface IndirectTable {
 }
 
 /** A table of descriptors; its fields are read as little-endian numbers. */
-export interface DescriptorTable {
+interface DescriptorTable {
   getUint32(byteOffset: number, littleEndian: boolean): number
 }
 
