@@ -126,7 +126,10 @@ const pinned = new Set<ArrayBuffer | SharedArrayBuffer>()
  * `hostAddress` by others are not known here. A window belongs to the thread that opened it.
  */
 class HostMemoryWindow implements TargetWindow {
-  /** The buffer that the window lies in, not all of which belongs to the window. It never moves; it cannot be transferred. */
+  /**
+   * The buffer that the window lies in, not all of which belongs to the window. It never moves. It is marked as
+   * not transferable; Node 22 moves it by `transfer()` all the same, and the window then refuses every call.
+   */
   readonly buffer: ArrayBuffer | SharedArrayBuffer
   /** Where window page 0 starts in `buffer`, in bytes: a page boundary of the host's memory, not of the buffer. */
   readonly byteOffset: number

@@ -6,9 +6,6 @@ import { expect, it } from 'vitest'
 import { repetitions } from '../../../../vitest.properties.ts'
 import { processState } from './process-state.ts'
 
-/** So many that the windows' places are all used once, and fillers stand everywhere. */
-const WARM_UP_CYCLES = 5000
-
 /** One cycle of one kind: what it takes it gives back. */
 export type Cycle = () => void | Promise<void>
 
@@ -47,7 +44,8 @@ export function itLeavesNothingBehind(
   cycles: Readonly<Record<string, Cycle>>,
 ): void {
   it.each(Object.entries(cycles))('%s', async (_, cycle) => {
-    await repeat(cycle, WARM_UP_CYCLES)
+    // The windows' places are all used once, so that fillers stand everywhere.
+    await repeat(cycle, repetitions(5000, 10_000))
     const mapped = xen.accounting.totals()
     const before = await processState(windows)
     await repeat(cycle, repetitions(5000, 1_000_000))
