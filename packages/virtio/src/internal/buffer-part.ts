@@ -75,22 +75,20 @@ export class BufferPart {
     return this.mappedLength === this.length
   }
 
-  /** As `map`, but all of it, and waits. */
-  async mapAsync(mapper: GuestMapper): Promise<void> {
-    if (this.settled || this.copyResident(mapper)) return
-    while (this.mappedLength < this.length) {
-      const start = this.offset + this.mappedLength
-      this.add(
-        mapper,
-        // Where a range ends is known when it is mapped
-        await mapper.mapAsync(
-          this.page + Math.floor(start / 4096),
-          start % 4096,
-          this.length - this.mappedLength,
-          this.writable,
-        ),
-      )
-    }
+  /** As `map`, but waits. */
+  async mapAsync(mapper: GuestMapper): Promise<boolean> {
+    if (this.settled || this.copyResident(mapper)) return true
+    const start = this.offset + this.mappedLength
+    this.add(
+      mapper,
+      await mapper.mapAsync(
+        this.page + Math.floor(start / 4096),
+        start % 4096,
+        this.length - this.mappedLength,
+        this.writable,
+      ),
+    )
+    return this.mappedLength === this.length
   }
 
   /** Adds the host memory of `length` bytes from `start` on to `into`; both lie in the part. */

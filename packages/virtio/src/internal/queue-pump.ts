@@ -265,8 +265,12 @@ export class QueuePump implements TurnClient, RoomClient {
     const { host } = this
     for (;;) {
       const { ring } = this
-      // In order: what waits for room is first.
+      // In order: what waits for room is first, and what goes on in this turn.
       if (ring === undefined || this.waiting.length > 0 || this.attempt !== undefined) return
+      if (this.stopped.length > 0) {
+        this.again = true
+        return
+      }
       if (host.budget.spent) {
         this.postponed += 1
         this.schedule()

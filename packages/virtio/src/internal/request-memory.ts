@@ -28,6 +28,8 @@ const BLOCK = 256
 
 /** Units of work of reading such a block, and of a buffer that cannot be mapped. */
 const BLOCK_UNITS = 4
+/** Units of work of the release of some pieces of a buffer. */
+const PIECES_UNITS = 16
 const REFUSED_UNITS = 4
 
 /** Units of work that are counted at a time: a call for each buffer would cost as much as a small buffer. */
@@ -144,7 +146,8 @@ export class RequestMemory {
       const failed = retreat ? part.retreat(mapper) : part.release(mapper, request.wanted)
       const more = retreat ? part.mapped : part.held
       if (failed === undefined) {
-        if (!more) request.advance(part)
+        if (more) budget.spend(PIECES_UNITS)
+        else request.advance(part)
       } else if (!retreat && more && request.wanted && shortageOf(failed) !== undefined) {
         // Others are given back before it waits.
         request.shortage = failed
@@ -197,14 +200,24 @@ export class RequestMemory {
 
   /** Maps a buffer asynchronously; when it was the last that was awaited, the request is woken. */
   private mapPart(request: QueueRequest, part: BufferPart, wake: Wake): void {
-    const settled = (): void => {
-      request.pending -= 1
-      if (request.pending === 0) wake(request)
-    }
     request.pending += 1
-    part.mapAsync(this.host.mapper).then(settled, (error: unknown) => {
+    this.mapPieces(request, part, wake)
+  }
+
+  /** Maps the pieces of a buffer one after the other: where a piece ends is known when it is mapped. */
+  private mapPieces(request: QueueRequest, part: BufferPart, wake: Wake): void {
+    const { mapper, budget } = this.host
+    const came = (whole: boolean): void => {
+      if (whole || request.abandoned || request.refused !== undefined) {
+        request.pending -= 1
+        if (request.pending === 0) wake(request)
+      } else if (budget.spend(1)) {
+        budget.wait({ continue: () => this.mapPieces(request, part, wake) })
+      } else this.mapPieces(request, part, wake)
+    }
+    part.mapAsync(mapper).then(came, (error: unknown) => {
       request.refused ??= { part, error }
-      settled()
+      came(true)
     })
   }
 

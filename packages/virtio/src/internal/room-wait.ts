@@ -14,6 +14,9 @@ const FIRST_LOOK = 1
 /** Most milliseconds between two looks. */
 const LAST_LOOK = 100
 
+/** Milliseconds until a look where the memory does tell: it may not know of everybody who makes room. */
+const SLOW_LOOK = 1000
+
 /**
  * Waiting for room on the host, of all that a transport has: windows, bounce bytes and places of the map-track
  * table are others' too, and come free when others release.
@@ -60,11 +63,10 @@ export class RoomWait {
       })
       if (this.cancel === undefined && alone) return false
     }
-    if (this.cancel === undefined) {
-      if (alone && this.time - since >= this.patience) return false
-      this.timer ??= setTimeout(() => this.callClients(), this.delay)
-      this.delay = Math.min(2 * this.delay, LAST_LOOK)
-    }
+    const told = this.cancel !== undefined
+    if (!told && alone && this.time - since >= this.patience) return false
+    this.timer ??= setTimeout(() => this.callClients(), told ? SLOW_LOOK : this.delay)
+    this.delay = Math.min(2 * this.delay, LAST_LOOK)
     this.clients.add(client)
     return true
   }

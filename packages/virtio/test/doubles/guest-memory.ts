@@ -38,6 +38,8 @@ export class GuestMemoryDouble implements GuestMemory {
   guardedFrom = Number.POSITIVE_INFINITY
   /** When set, asynchronous maps wait for it. */
   gate: Promise<void> | undefined
+  /** Called before each map, asynchronous ones too; may throw. */
+  onMap: ((page: number, offset: number, length: number) => void) | undefined
   /** Called before each release; may throw. */
   onRelease: ((page: number, offset: number, accessed: number) => void) | undefined
 
@@ -63,6 +65,7 @@ export class GuestMemoryDouble implements GuestMemory {
   }
 
   private range(page: number, offset: number, length: number, write: boolean): GuestRange {
+    this.onMap?.(page, offset, length)
     const start = (page - this.firstPage) * PAGE + offset
     let usable = 0
     while (usable < length) {
