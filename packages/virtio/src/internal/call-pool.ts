@@ -24,9 +24,12 @@ export class CallPool {
     this.places = Math.max(1, threads - 1)
   }
 
-  /** Opens a lane, for one file; `limit` is the most calls that it makes at a time, 1 or more. */
+  /**
+   * Opens a lane, for one file; `limit` is the most calls that it makes at a time, 1 or more. One with a limit over
+   * the places has none to wait for: it may fill the pool, which the user of such a limit wants.
+   */
   open(limit: number = this.places): CallLane {
-    this.#idle += 1
+    if (limit <= this.places) this.#idle += 1
     return new CallLane(this, limit)
   }
 
@@ -80,6 +83,7 @@ export class CallLane {
   /** Calls that had to wait for a place. */
   waited = 0
   readonly #pool: CallPool
+  readonly #free: boolean
   #queue: (() => void)[] = []
   #first = 0
   #closed = false
@@ -88,6 +92,7 @@ export class CallLane {
   constructor(pool: CallPool, limit: number) {
     this.#pool = pool
     this.limit = limit
+    this.#free = limit > pool.places
   }
 
   /** Calls that wait for a place. */
@@ -103,20 +108,21 @@ export class CallLane {
     }
     this.waited += 1
     this.#queue.push(call)
-    this.#pool.wait(this)
+    if (!this.#free) this.#pool.wait(this)
   }
 
   /** A call is over. */
   ended(): void {
     this.running -= 1
-    this.#pool.give(this.running)
+    if (!this.#free) this.#pool.give(this.running)
+    else if (this.waiting > 0) this.next()
   }
 
   /** Ends the lane; no call may be under way or come. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#pool.closed()
+    if (!this.#free) this.#pool.closed()
   }
 
   /** Starts the call that waits longest, if there is a place; returns whether it did. @internal */
@@ -136,7 +142,8 @@ export class CallLane {
   }
 
   #take(): boolean {
-    if (this.running >= this.limit || !this.#pool.take(this.running)) return false
+    if (this.running >= this.limit) return false
+    if (!this.#free && !this.#pool.take(this.running)) return false
     this.running += 1
     if (this.running > this.mostRunning) this.mostRunning = this.running
     return true
