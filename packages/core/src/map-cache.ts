@@ -40,6 +40,7 @@ const OPTIONS: OptionNames<MapCacheOptions<number, MapBackend<number>>> = {
   quarantineBytes: true,
   translate: true,
   leakTracking: true,
+  rememberMissingMilliseconds: true,
 }
 
 /** How a cache is to be closed. */
@@ -87,7 +88,20 @@ export class MapCache<
     )
     const quarantineBytes = checkBytes('quarantineBytes', options.quarantineBytes ?? 4 * 2 ** 20)
     const name = options.name ?? backend.kind
-    super(backend, { name, retention, quarantineBytes }, options.translate)
+    const rememberMissingMilliseconds = options.rememberMissingMilliseconds ?? 100
+    if (!(rememberMissingMilliseconds >= 0 && rememberMissingMilliseconds < 2 ** 31)) {
+      const expected = 'a number from 0 to 2^31 - 1'
+      throw new InvalidArgumentError(
+        'rememberMissingMilliseconds',
+        expected,
+        rememberMissingMilliseconds,
+      )
+    }
+    super(
+      backend,
+      { name, retention, quarantineBytes, rememberMissingMilliseconds },
+      options.translate,
+    )
     this.backend = backend
     if (options.leakTracking === true) this.leaks = this.trackLeaks()
     this.invalidations = new SharedRuns(

@@ -21,6 +21,14 @@ export interface MapCacheOptions<Page extends number, Backend extends MapBackend
    * instead, or undefined (the original's `phys_offset_to_gaddr`, S45).
    */
   readonly translate?: ((page: Page, pageCount: number) => number | undefined) | undefined
+  /**
+   * How long an access without a lock is refused, without asking, for a page that was missing when its bucket
+   * was mapped: in a pass, while such accesses are refused one after the other, and once for each page.
+   * Locked mappings always ask, and so does everybody after a full invalidation. 0 to 2^31 − 1; 0 asks each time.
+   *
+   * @default 100
+   */
+  readonly rememberMissingMilliseconds?: number | undefined
   /** Remembers the stack that took each handle, and reports handles that are lost; costs microseconds each. */
   readonly leakTracking?: boolean | undefined
 }

@@ -36,6 +36,8 @@ export interface CacheStatistics {
   readonly mappedPages: number
   /** Pages whose unmap failed: out of use until one succeeds, which is tried again and again. */
   readonly lostPages: number
+  /** Accesses without a lock that were refused for pages known to be missing, without a call. */
+  readonly missingRemembered: number
   /** Memory areas of the window now: each run of pages is one, and each gap. 0 where it does not count them. */
   readonly memoryAreas: number
   /** Memory areas that the window may take; 0 where it does not count them. */
@@ -57,4 +59,5 @@ export const COUNTER = {
   unmapFailures: 8,
   leaks: 9,
   areaShortages: 10,
+  missingRemembered: 11,
 } as const

@@ -261,6 +261,7 @@ describe('MapCache.statistics', () => {
       memoryAreas: 0,
       memoryAreaLimit: 0,
       areaShortages: 0,
+      missingRemembered: 0,
     })
     cache.unlock(place, 0)
     expect(cache.statistics.locks).toBe(2)

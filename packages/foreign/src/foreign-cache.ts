@@ -17,6 +17,7 @@ const OPTIONS: OptionNames<ForeignCacheOptions> = {
   retention: true,
   quarantineBytes: true,
   translate: true,
+  rememberMissingMilliseconds: true,
   leakTracking: true,
 }
 

@@ -30,7 +30,10 @@ export interface PersistentGrants {
 /** What {@link createGrantCache} makes a cache from: the backend's options and the cache's. */
 export interface GrantCacheOptions
   extends GrantBackendOptions,
-    Omit<MapCacheOptions<GrantReference, GrantBackend>, 'backend' | 'retention' | 'translate'> {
+    Omit<
+      MapCacheOptions<GrantReference, GrantBackend>,
+      'backend' | 'retention' | 'translate' | 'rememberMissingMilliseconds'
+    > {
   /** Keeps grants mapped between uses. Without it each is unmapped with its last lock. */
   readonly persistent?: PersistentGrants | undefined
 }

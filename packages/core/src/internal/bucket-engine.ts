@@ -18,6 +18,7 @@ import {
 import { callEach } from './call-each.ts'
 import { CallsUnderWay } from './calls-under-way.ts'
 import { HitTable } from './hit-table.ts'
+import { KnownHoles } from './known-holes.ts'
 import { ListenerWarnings } from './listener-warnings.ts'
 import { LockRecords } from './lock-records.ts'
 import { RamListeners } from './ram-listeners.ts'
@@ -32,6 +33,7 @@ export interface EngineOptions {
   readonly name: string
   readonly retention: Retention
   readonly quarantineBytes: number
+  readonly rememberMissingMilliseconds: number
 }
 
 /**
@@ -67,6 +69,8 @@ export class BucketEngine<Page extends number> {
 
   readonly slots: WindowSlots<Page>
   readonly areaRoom: AreaRoom<Page>
+  /** What is known to be missing, for accesses without a lock. */
+  readonly knownHoles: KnownHoles
   readonly victims: VictimQueue
   readonly strict: StrictPlaces | undefined
   readonly listeners: RamListeners
@@ -111,6 +115,7 @@ export class BucketEngine<Page extends number> {
           this.pagesPerBucket
         : 0
     this.areaRoom = new AreaRoom(this)
+    this.knownHoles = new KnownHoles(options.rememberMissingMilliseconds)
     this.strict = this.keeps || backend.pinned ? undefined : new StrictPlaces()
   }
 
@@ -245,6 +250,7 @@ export class BucketEngine<Page extends number> {
   /** Makes every mapping that is being made now start over, since the guest has changed under it. */
   outdate(): void {
     this.generation++
+    this.knownHoles.clear()
   }
 
   /** Describes a range in buckets. A length of 0 asks for the page alone (S17). */

@@ -35,6 +35,7 @@ export function collectStatistics<Page extends number>(
     callsUnderWay: engine.calls.count,
     mappedPages: engine.mappedPages,
     lostPages: engine.slots.lostPages,
+    missingRemembered: of(COUNTER.missingRemembered),
     memoryAreas: areas?.used ?? 0,
     memoryAreaLimit: areas?.limit ?? 0,
     areaShortages: of(COUNTER.areaShortages),

@@ -55,8 +55,18 @@ export class Misses<Page extends number> {
     this.translate = translate
   }
 
-  /** Maps what a request needs, with a miss if need be (reference 2.2). */
-  *acquire(page: Page, offset: number, length: number, write: boolean): Miss<Page> {
+  /**
+   * Maps what a request needs, with a miss if need be (reference 2.2).
+   *
+   * @param isAccess whether it is an access without a lock, which may be refused for what is known to be missing
+   */
+  *acquire(
+    page: Page,
+    offset: number,
+    length: number,
+    write: boolean,
+    isAccess: boolean = false,
+  ): Miss<Page> {
     if (this.engine.closed) throw new ClosedError(this.engine.name)
     let target = page
     let missed = false
@@ -67,6 +77,7 @@ export class Misses<Page extends number> {
       if (slot < 0) {
         if (!missed) this.engine.count(COUNTER.misses)
         missed = true
+        if (isAccess && this.isKnownToMiss(request)) throw this.missing(request)
         slot = yield* this.supply(request)
       }
       if (slot >= 0) return this.engine.use(slot, request)
@@ -82,6 +93,7 @@ export class Misses<Page extends number> {
       if (this.engine.guestArriving && !this.backend.pinned) {
         return this.engine.use(this.insertDummy(request), request)
       }
+      this.engine.knownHoles.refused(request, isAccess)
       throw this.missing(request)
     }
   }
@@ -204,6 +216,24 @@ export class Misses<Page extends number> {
     return page >= firstPage && page <= lastPage
   }
 
+  /**
+   * Whether an access is to be refused without a call. Otherwise a bucket that is to be asked for as a whole,
+   * since more of it than these pages may have come, is given up for that.
+   */
+  private isKnownToMiss(request: BucketRequest): boolean {
+    const { engine } = this
+    if (engine.mapsWholeRanges || this.translate !== undefined || engine.guestArriving) return false
+    if (request.bucketCount !== 1 || this.backend.pinned) return false
+    const { partial } = request
+    const answer = engine.knownHoles.consult(request, engine.table.holes.get(partial))
+    if (answer === 'refuse') engine.count(COUNTER.missingRemembered)
+    else if (answer === 'ask-bucket' && partial >= 0 && engine.table.isFree(partial)) {
+      engine.tryUnmap(partial)
+      request.partial = -1
+    }
+    return answer === 'refuse'
+  }
+
   /** Maps what a request lacks; gives the head slot of an entry that serves it, or -1 when pages are missing. */
   private *supply(request: BucketRequest): Generator<MapStep<Page>, number, void> {
     // Strict mode maps a bucket with holes anew each time, as the original does (S21, S23).
@@ -271,6 +301,7 @@ export class Misses<Page extends number> {
       const complete = noMissing(step.errors, request)
       const holes = holesOf(step.errors)
       if (holes === undefined) this.spareErrors = step.errors
+      if (bucketCount === 1) this.engine.knownHoles.asked(index, holes)
       const isEmpty = holes?.every((errno) => errno !== 0) === true
       // A pinned mapping that nobody locks would stay. A bucket without any page is not worth its room,
       // but strict mode keeps it until its place is needed, as the original does (S25, S45).

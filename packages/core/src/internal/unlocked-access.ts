@@ -135,7 +135,7 @@ export class UnlockedAccess<Page extends number> {
 
   /** Maps what a search did not find; gives the window page. */
   private map(page: Page, offset: number, length: number, write: boolean): WindowPage {
-    return this.misses.runSync(this.misses.acquire(page, offset, length, write))
+    return this.misses.runSync(this.misses.acquire(page, offset, length, write, true))
   }
 
   private check(page: Page, offset: number, write: boolean): void {
