@@ -1,4 +1,7 @@
+import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
+
+const { ENOMEM } = constants.errno
 
 /** Every code an xmc error can carry starts so; programs match on `code`, never on text. */
 export type XmcErrorCode = `ERR_XMC_${string}`
@@ -118,7 +121,10 @@ export class SystemCallError extends XmcError {
   }
 }
 
-/** `ERR_XMC_PAGES_MISSING`: a requested page of the guest could not be mapped. */
+/**
+ * `ERR_XMC_PAGES_MISSING`: a requested page of the guest could not be mapped. A `passing` shortage with the errno
+ * `ENOMEM`: the guest has the page, and the host no memory for mapping it.
+ */
 export class PagesMissingError extends XmcError {
   /** Name of the cache. */
   readonly cache: string
@@ -134,7 +140,11 @@ export class PagesMissingError extends XmcError {
     super(
       'ERR_XMC_PAGES_MISSING',
       () =>
-        `${cache}: page ${hex(page)} cannot be mapped (${errnoName}): the guest has no memory there, or is gone${addressHint(page)}`,
+        `${cache}: page ${hex(page)} cannot be mapped (${errnoName}): ` +
+        (errno === ENOMEM
+          ? 'the host has no memory for it: wait until other mappings are released'
+          : `the guest has no memory there, or is gone${addressHint(page)}`),
+      { shortage: errno === ENOMEM ? 'passing' : undefined },
     )
     this.cache = cache
     this.page = page

@@ -339,6 +339,15 @@ describe('an error of a guest’s making', () => {
     expect(text).toContain('RangeError: why')
   })
 
+  it('tells a page that is missing from one that the host has no memory to map', () => {
+    expect(new PagesMissingError('foreign', 7, constants.errno.EINVAL).shortage).toBeUndefined()
+    expect(new PagesMissingError('foreign', 7, constants.errno.ENOMEM)).toMatchObject({
+      shortage: 'passing',
+      message:
+        'foreign: page 0x7 cannot be mapped (ENOMEM): the host has no memory for it: wait until other mappings are released',
+    })
+  })
+
   it('shows everything of a class with fields', () => {
     const text = inspect(new PagesMissingError('foreign', 7, 22))
     expect(text).toContain('[PagesMissingError: foreign: page 0x7 cannot be mapped (EINVAL)')

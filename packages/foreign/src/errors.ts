@@ -14,7 +14,7 @@ import type { DomainId, GuestFrame } from './guest-frame.ts'
 
 /**
  * `ERR_XMC_FOREIGN_MAP`: frames of a domain could not be mapped at all. A frame that fails among
- * others is not this error, but an errno of its own.
+ * others is not this error, but an errno of its own. A `passing` shortage where the kernel has no memory for it.
  */
 export class ForeignMapError extends XmcError {
   /** Whose memory. */
@@ -49,7 +49,10 @@ export class ForeignMapError extends XmcError {
           : 'the cause says what the provider refused')
       )
     }
-    super('ERR_XMC_FOREIGN_MAP', text, { cause })
+    super('ERR_XMC_FOREIGN_MAP', text, {
+      cause,
+      shortage: SHORTAGES.has(errno ?? 0) ? 'passing' : undefined,
+    })
     this.domain = domain
     this.firstFrame = firstFrame
     this.frameCount = frameCount
@@ -90,6 +93,9 @@ export class ForeignUnmapError extends XmcError {
   }
 }
 
+/** What a map fails with while the kernel or Xen has no memory, or no room in a table, for it. */
+const SHORTAGES: ReadonlySet<number> = new Set([constants.errno.ENOMEM, constants.errno.ENOSPC])
+
 const REASONS: ReadonlyMap<number, readonly string[]> = new Map([
   [
     constants.errno.ESRCH,
@@ -100,6 +106,12 @@ const REASONS: ReadonlyMap<number, readonly string[]> = new Map([
     [
       'the domain is dying: close its mappings',
       'the target would split a mapping of several pages: unmap that one whole first',
+    ],
+  ],
+  [
+    constants.errno.ENOMEM,
+    [
+      'the kernel or Xen has no memory for the mapping: wait until others are released, or map less',
     ],
   ],
   [constants.errno.ENOENT, ['a frame is paged out: use the asynchronous form, which waits for it']],

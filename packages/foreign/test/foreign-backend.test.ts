@@ -207,6 +207,19 @@ describe('ForeignBackend', () => {
     )
   })
 
+  test('no memory of the kernel for the mapping is a shortage that others’ release ends', () => {
+    const { memory, backend } = setUp()
+    const map = () => backend.mapAt(windowPage(0), [guestFrame(1)], true, new Int32Array(1))
+    memory.refusal = new SystemCallError('privcmd mmapbatch', constants.errno.ENOMEM, 'domain 3')
+    expect(caught(map)).toMatchObject({
+      code: 'ERR_XMC_FOREIGN_MAP',
+      shortage: 'passing',
+      message: expect.stringContaining('wait until others are released'),
+    })
+    memory.refusal = new SystemCallError('privcmd mmapbatch', ESRCH, 'domain 3')
+    expect(caught(map)).toMatchObject({ code: 'ERR_XMC_FOREIGN_MAP', shortage: undefined })
+  })
+
   test('a dying domain (EINVAL) is named as a likely reason', () => {
     const { memory, backend } = setUp()
     memory.refusal = new SystemCallError('privcmd mmapbatch', EINVAL, 'domain 3')

@@ -26,7 +26,7 @@ export interface GrantMapFailure {
   readonly reason: string
   /** What the probe itself failed with, when it could not be made. */
   readonly probeError?: unknown
-  /** `passing` when it is for want of room that others' release makes. */
+  /** Set when it is for want of room on the host. */
   readonly shortage?: Shortage | undefined
   /** What the provider threw. */
   readonly cause: unknown
