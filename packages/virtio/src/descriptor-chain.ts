@@ -46,7 +46,10 @@ export abstract class DescriptorChain {
 
   /** A copy of `length` device-readable bytes from `offset` on, by default all. */
   read(offset: number = 0, length: number = this.readableLength - offset): Uint8Array {
-    const target = new Uint8Array(this.checkedLength(offset, length, this.readableLength))
+    const count = this.checkedLength(offset, length, this.readableLength)
+    // A guest can hand out gigabytes that it does not have: nothing is allocated for them.
+    this.checkReadable(offset, count)
+    const target = new Uint8Array(count)
     this.readInto(target, offset)
     return target
   }
@@ -106,6 +109,16 @@ export abstract class DescriptorChain {
       offset,
       this.checkedLength(offset, length, this.writableLength),
     )
+  }
+
+  /** @throws GuestBufferError when one of the buffers behind the bytes cannot be used */
+  private checkReadable(offset: number, length: number): void {
+    let start = 0
+    for (let part = this.firstReadable; part !== undefined; part = part.next) {
+      if (start >= offset + length) return
+      if (start + part.length > offset) part.checkUsable()
+      start += part.length
+    }
   }
 
   private checkedLength(offset: number, length: number, available: number): number {

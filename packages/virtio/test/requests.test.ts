@@ -572,3 +572,30 @@ describe('reset', () => {
     expect(machine.transport).toMatchObject({ inFlight: 0, mappedRanges: 0, draining: false })
   })
 })
+
+describe('a request over what the device takes', () => {
+  test('is refused before memory is taken for a copy of it; what is within it can be read', async () => {
+    const seen: unknown[] = []
+    let taken = 0
+    const machine = new Machine(
+      answering((chain) => {
+        const before = process.memoryUsage().arrayBuffers
+        seen.push(chain.read(0, 4).length)
+        seen.push(caught(() => chain.read()))
+        seen.push(caught(() => chain.read(2, 8)))
+        taken = process.memoryUsage().arrayBuffers - before
+        return 0
+      }),
+    )
+    const queue = machine.start(16)
+    machine.memory.withdrawn.add(100)
+    machine.send(queue, [
+      { at: DATA, length: 4 },
+      ...Array.from({ length: 7 }, () => ({ at: 100 * 4096, length: 2 ** 28 })),
+    ])
+    await machine.idle()
+    expect(seen).toEqual([4, 'ERR_XMC_GUEST_BUFFER', 'ERR_XMC_GUEST_BUFFER'])
+    expect(taken).toBeLessThan(2 ** 20)
+    expect(machine.read(0x070)).toBe(15)
+  })
+})

@@ -54,6 +54,11 @@ export class BufferPart {
     this.failure = failure
   }
 
+  /** @throws GuestBufferError `ERR_XMC_GUEST_BUFFER` when it cannot be used */
+  checkUsable(): void {
+    if (this.failure !== undefined) throw this.failure
+  }
+
   /**
    * Copies the part, or maps its next piece.
    *
