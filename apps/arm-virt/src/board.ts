@@ -1,4 +1,10 @@
-import { type CacheStatistics, kindOfError, ReportLimiter } from '@xmc/core'
+import {
+  type CacheStatistics,
+  checkMethods,
+  InvalidArgumentError,
+  kindOfError,
+  ReportLimiter,
+} from '@xmc/core'
 import { AddressSpace, MmioRegion, type WindowShare } from '@xmc/memory-region'
 import {
   deviceKind,
@@ -43,6 +49,9 @@ export interface BoardStatistics {
   readonly faults: number
 }
 
+/** Hypervisors with an open board: a second one would answer the same accesses of the guest. */
+const served = new WeakSet<Hypervisor>()
+
 /**
  * An Arm board for one guest: its RAM and its grants, virtio devices at virtio-mmio transports, and their
  * interrupts, in the address map of Xen's public Arm headers and of the `xenpvh` machine.
@@ -71,14 +80,21 @@ export class Board {
    * Builds the board and lets the guest's accesses come.
    *
    * @throws TooManyDevicesError `ERR_XMC_TOO_MANY_DEVICES`, RamPlaceError `ERR_XMC_RAM_PLACE`,
-   * InvalidArgumentError `ERR_XMC_ARGUMENT`, WindowAllocationError `ERR_XMC_WINDOW_ALLOCATION`, and
+   * InvalidArgumentError `ERR_XMC_ARGUMENT` (of a second board on a hypervisor, too), WindowAllocationError `ERR_XMC_WINDOW_ALLOCATION`, and
    * SystemCallError `ERR_XMC_SYSTEM_CALL` of the hypervisor; nothing of the guest is mapped or bound then
    */
   static open(hypervisor: Hypervisor, options: BoardOptions = {}): Board {
+    checkMethods('hypervisor', hypervisor, ['createIoreqServer', 'setInterruptLevel', 'onEnd'])
+    if (served.has(hypervisor)) {
+      const expected = 'a hypervisor that has no board: close the board that it has first'
+      throw new InvalidArgumentError('hypervisor', expected, hypervisor)
+    }
     const configuration = boardConfiguration(options)
     const memory = BoardMemory.open(configuration, hypervisor)
     try {
-      return new Board(configuration, hypervisor, memory)
+      const board = new Board(configuration, hypervisor, memory)
+      served.add(hypervisor)
+      return board
     } catch (error) {
       memory.close()
       throw error
@@ -165,8 +181,12 @@ export class Board {
     await Promise.all(this.transports.map((transport) => transport.close()))
     this.#faults.flush()
     this.space.close()
-    if (this.memory.callsUnderWay > 0) await this.memory.closeAsync()
-    else this.memory.close()
+    try {
+      if (this.memory.callsUnderWay > 0) await this.memory.closeAsync()
+      else this.memory.close()
+    } finally {
+      served.delete(this.hypervisor)
+    }
   }
 
   #dispatch(): IoreqDispatcher {

@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core'
+import { checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/core'
 import {
   DEFAULT_GRANT_FRAMES,
   DEFAULT_GUARANTEED_SHARE,
@@ -98,13 +98,34 @@ export const DEFAULT_MEMORY_BYTES: number = 512 * 2 ** 20
 /** Xen's limit (`GUEST_MAX_VCPUS`). */
 const MAXIMUM_VIRTUAL_CPUS = 128
 
+const BOARD_OPTIONS: OptionNames<BoardOptions> = {
+  devices: true,
+  addressing: true,
+  grantFrames: true,
+  mapping: true,
+  foreignWindowBytes: true,
+  foreignBudgetBytes: true,
+  grantWindowBytes: true,
+  guaranteedShare: true,
+  turnBudget: true,
+  onFault: true,
+}
+
+const MACHINE_OPTIONS: OptionNames<MachineOptions> = {
+  ...BOARD_OPTIONS,
+  hypervisor: true,
+  memoryBytes: true,
+  virtualCpus: true,
+}
+
 /**
  * Checks the options of a board and fills in what is missing.
  *
  * @throws TooManyDevicesError `ERR_XMC_TOO_MANY_DEVICES`
- * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for any other value out of range
+ * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for any other value out of range, or an option that there is not
  */
 export function boardConfiguration(options: BoardOptions): BoardConfiguration {
+  checkOptions('Board.open', options, BOARD_OPTIONS)
   const devices = options.devices ?? []
   if (devices.length > VIRTIO_MMIO_SLOTS) {
     throw new TooManyDevicesError(devices.length, VIRTIO_MMIO_SLOTS)
@@ -138,14 +159,26 @@ export function boardConfiguration(options: BoardOptions): BoardConfiguration {
  * @throws as {@link boardConfiguration}
  */
 export function machineConfiguration(options: MachineOptions): MachineConfiguration {
-  const memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES
+  checkOptions('a machine', options, MACHINE_OPTIONS)
+  const {
+    hypervisor = 'simulator',
+    memoryBytes = DEFAULT_MEMORY_BYTES,
+    virtualCpus = 1,
+    ...board
+  } = options
   ramBanks(memoryBytes)
   return {
-    ...boardConfiguration(options),
-    hypervisor: oneOf('hypervisor', options.hypervisor ?? 'simulator', ['simulator']),
+    ...boardConfiguration(board),
+    hypervisor: oneOf('hypervisor', hypervisor, ['simulator']),
     memoryBytes,
-    virtualCpus: integer('virtualCpus', options.virtualCpus ?? 1, MAXIMUM_VIRTUAL_CPUS),
+    virtualCpus: integer('virtualCpus', virtualCpus, MAXIMUM_VIRTUAL_CPUS),
   }
+}
+
+/** The part of a machine's configuration that is the board's. */
+export function boardPart(configuration: MachineConfiguration): BoardConfiguration {
+  const { hypervisor: _, memoryBytes: _bytes, virtualCpus: _cpus, ...board } = configuration
+  return board
 }
 
 function bytes(field: string, value: number, least: number = 1): number {

@@ -1,8 +1,10 @@
+import { checkOptions, type OptionNames } from '@xmc/core'
 import { openFileDisk, requireDistinct } from './disk-files.ts'
 import { DigestMismatchError } from './errors.ts'
 import { copyDisk } from './guest/copy-disk.ts'
 import { fileDigests } from './host-file.ts'
 import {
+  JOB_OPTIONS,
   type JobOptions,
   type MachineSummary,
   machineOptions,
@@ -37,6 +39,13 @@ export interface CopySummary extends MachineSummary {
   readonly bytesPerSecond: number
 }
 
+const OPTIONS: OptionNames<CopyOptions> = {
+  ...JOB_OPTIONS,
+  source: true,
+  target: true,
+  readOnly: true,
+}
+
 /**
  * Serves two disks to a simulated guest, which copies all of one onto the other, with many reads and writes
  * under way, and flushes; then compares the files.
@@ -45,12 +54,14 @@ export interface CopySummary extends MachineSummary {
  * @throws as `selfTest`
  */
 export async function copy(options: CopyOptions): Promise<CopySummary> {
+  checkOptions('copy', options, OPTIONS)
   const { source: sourcePath, target: targetPath, openDisk = openFileDisk } = options
   const source = await openDisk(sourcePath, { readOnly: true })
   try {
     await requireDistinct([sourcePath, targetPath])
     const target = await openDisk(targetPath, { readOnly: options.readOnly ?? false })
     try {
+      const bytes = source.fileSize
       const machine = DiskMachine.open(machineOptions(options, [source, target]))
       noteWindows(machine.board, options.onNotice)
       const [reader, writer] = [machine.driver(0), machine.driver(1)]
@@ -59,13 +70,12 @@ export async function copy(options: CopyOptions): Promise<CopySummary> {
       try {
         job = await machine.run([reader, writer], async () => {
           const started = performance.now()
-          const bytes = await copyDisk(reader, writer, options)
-          return { bytes, milliseconds: performance.now() - started }
+          const copied = await copyDisk(reader, writer, options)
+          return { bytes: copied, milliseconds: performance.now() - started }
         })
       } finally {
         end = await machine.close()
       }
-      const bytes = source.fileSize
       const parts = [
         { path: sourcePath, bytes },
         { path: targetPath, bytes },

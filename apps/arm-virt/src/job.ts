@@ -1,3 +1,4 @@
+import type { OptionNames } from '@xmc/core'
 import type { Disk } from '@xmc/virtio'
 import type { Board } from './board.ts'
 import type { Addressing } from './configuration.ts'
@@ -22,6 +23,20 @@ export interface JobOptions extends TransferOptions {
   readonly onComparing?: ((bytes: number, total: number) => void) | undefined
   /** Is told what the user may want to know besides the result: a smaller window, as an example. */
   readonly onNotice?: ((text: string) => void) | undefined
+}
+
+/** The names of the options that all jobs have. */
+export const JOB_OPTIONS: OptionNames<JobOptions> = {
+  blockBytes: true,
+  inFlight: true,
+  signal: true,
+  onProgress: true,
+  addressing: true,
+  memoryBytes: true,
+  queueSize: true,
+  openDisk: true,
+  onComparing: true,
+  onNotice: true,
 }
 
 /** Hits and misses of the caches of one board. */

@@ -7,6 +7,7 @@ import {
 } from '@xmc/virtio/driver'
 import { Board, type BoardStatistics } from './board.ts'
 import {
+  boardPart,
   type MachineConfiguration,
   type MachineOptions,
   machineConfiguration,
@@ -56,13 +57,13 @@ export class DiskMachine {
    */
   static open(options: DiskMachineOptions): DiskMachine {
     const firstErrors: FirstErrors = { request: undefined, fault: undefined }
-    const { disks, queueSize = 256, onFault } = options
+    const { disks, queueSize = 256, onFault, ...machine } = options
     const onError = (error: BlockRequestError): void => {
       firstErrors.request ??= error
     }
     const devices = disks.map((disk) => new BlockDevice({ disk, queueSize, onError }))
     const configuration = machineConfiguration({
-      ...options,
+      ...machine,
       devices,
       onFault: (fault, repeated) => {
         firstErrors.fault ??= fault.error
@@ -71,7 +72,7 @@ export class DiskMachine {
     })
     const hypervisor = SimulatedHypervisor.create(configuration)
     try {
-      const board = Board.open(hypervisor, configuration)
+      const board = Board.open(hypervisor, boardPart(configuration))
       const parts = { configuration, hypervisor, board, devices, queueSize, firstErrors }
       return new DiskMachine(parts)
     } catch (error) {

@@ -1,10 +1,12 @@
+import { checkOptions, type OptionNames } from '@xmc/core'
 import type { BlockDriver, DriverStatistics } from '@xmc/virtio/driver'
 import { type OpenDisk, openDisks } from './disk-files.ts'
 import { DigestMismatchError } from './errors.ts'
 import { HeldDisk, type Misbehaviour, misbehave, misbehavingDriver } from './guest/misbehaviour.ts'
 import { readDisk } from './guest/read-disk.ts'
-import { ComparedFile, fileDigests } from './host-file.ts'
+import { ComparedFile, type FilePart, fileDigests } from './host-file.ts'
 import {
+  JOB_OPTIONS,
   type JobOptions,
   type MachineSummary,
   machineOptions,
@@ -70,6 +72,14 @@ export interface SelfTestReport {
   readonly drivers: readonly Readonly<DriverStatistics>[]
 }
 
+const OPTIONS: OptionNames<SelfTestOptions> = {
+  ...JOB_OPTIONS,
+  disks: true,
+  readOnly: true,
+  verify: true,
+  misbehaviour: true,
+}
+
 /**
  * Has a simulated guest read disks, all of them to their ends, with many requests under way on each, and compute
  * their digests; then compares these with the digests of the files.
@@ -84,13 +94,14 @@ export interface SelfTestReport {
  * @throws the reason of the signal, and as `DiskMachine.run` and `DiskMachine.close`
  */
 export async function selfTest(options: SelfTestOptions = {}): Promise<SelfTestReport> {
+  checkOptions('selfTest', options, OPTIONS)
   const { disks: paths = [process.execPath], openDisk } = options
   // Nobody shall write to the program that is running.
   const readOnly = options.disks === undefined || (options.readOnly ?? false)
   const disks = await openDisks(paths, { readOnly }, openDisk)
   try {
-    const { machine, drivers, end, sha256, milliseconds } = await readAll(disks, paths, options)
     const parts = disks.map(({ fileSize }, slot) => ({ path: paths[slot] ?? '', bytes: fileSize }))
+    const { machine, drivers, end, sha256, milliseconds } = await readAll(disks, parts, options)
     const { signal, onComparing } = options
     const hostSha256 = await fileDigests(parts, { signal, onProgress: onComparing })
     const readings = parts.map(({ path, bytes }, slot) => ({
@@ -130,7 +141,7 @@ interface Reading {
 /** Builds a machine, has its guest read the disks, and takes it down. */
 async function readAll(
   disks: readonly OpenDisk[],
-  paths: readonly string[],
+  parts: readonly FilePart[],
   options: SelfTestOptions,
 ): Promise<Reading> {
   const { misbehaviour } = options
@@ -155,7 +166,7 @@ async function readAll(
         await misbehave(machine, held, driver, misbehaviour)
       }
       const started = performance.now()
-      const sha256 = await sideBySide(drivers, disks, paths, options)
+      const sha256 = await sideBySide(drivers, parts, options)
       return { sha256, milliseconds: performance.now() - started }
     })
   } finally {
@@ -167,24 +178,23 @@ async function readAll(
 /** Reads disks at the same time; the first failure ends the others. */
 async function sideBySide(
   drivers: readonly BlockDriver[],
-  disks: readonly OpenDisk[],
-  paths: readonly string[],
+  parts: readonly FilePart[],
   options: SelfTestOptions,
 ): Promise<readonly string[]> {
   const failure = new AbortController()
   const signals = [failure.signal, ...(options.signal === undefined ? [] : [options.signal])]
   const signal = AbortSignal.any(signals)
-  const total = sum(disks.map(({ fileSize }) => fileSize))
-  const done = disks.map(() => 0)
-  const read = async (driver: BlockDriver, slot: number): Promise<string> => {
-    const onProgress = (bytes: number): void => {
-      done[slot] = bytes
+  const total = sum(parts.map(({ bytes }) => bytes))
+  const done = parts.map(() => 0)
+  const readOne = async (driver: BlockDriver, slot: number): Promise<string> => {
+    const onProgress = (read: number): void => {
+      done[slot] = read
       options.onProgress?.(sum(done), total)
     }
     try {
-      const { fileSize } = disks[slot] ?? { fileSize: 0 }
-      const job = { ...options, bytes: fileSize, signal, onProgress }
-      return await verified(options, paths[slot] ?? '', async (onBlock) => {
+      const { path, bytes } = parts[slot] ?? { path: '', bytes: 0 }
+      const job = { ...options, bytes, signal, onProgress }
+      return await verified(options, path, async (onBlock) => {
         const { sha256 } = await readDisk(driver, { ...job, onBlock })
         return sha256
       })
@@ -193,7 +203,7 @@ async function sideBySide(
       throw error
     }
   }
-  const reads = drivers.map(read)
+  const reads = drivers.map(readOne)
   // All of them have ended before anything is taken down.
   await Promise.allSettled(reads)
   return await Promise.all(reads)

@@ -1,3 +1,4 @@
+import { checkOptions, type OptionNames } from '@xmc/core'
 import { MAX_GRANT_FRAMES } from '@xmc/memory-region'
 import { BlockDevice, type BlockRequestError } from '@xmc/virtio'
 import { Board, type BoardStatistics } from './board.ts'
@@ -66,6 +67,21 @@ export interface ServeDomainSummary {
   readonly usage: HypervisorUsage
 }
 
+const OPTIONS: OptionNames<ServeDomainOptions> = {
+  domain: true,
+  disks: true,
+  serials: true,
+  readOnly: true,
+  addressing: true,
+  queueSize: true,
+  inFlight: true,
+  signal: true,
+  openDisk: true,
+  onNotice: true,
+  onServing: true,
+  attach: true,
+}
+
 /**
  * Serves disks to a domain of real Xen, as its device model, until the domain ends or the signal aborts. Then everything
  * is unmapped, unbound and closed.
@@ -76,6 +92,7 @@ export interface ServeDomainSummary {
  * @throws LeftoversError `ERR_XMC_LEFTOVERS` when something of the guest was still mapped or bound at the end
  */
 export async function serveDomain(options: ServeDomainOptions): Promise<ServeDomainSummary> {
+  checkOptions('serveDomain', options, OPTIONS)
   const { domain, openDisk, readOnly = false, serials } = options
   const disks = await openDisks(options.disks, { readOnly, serials }, openDisk)
   try {

@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises'
 import { Hypervisor as Simulator } from '@xmc/sim'
 import { BlockDevice, ConsoleDevice, EntropyDevice, MemoryDisk } from '@xmc/virtio'
 import { EntropyDriver } from '@xmc/virtio/driver'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import {
   type Addressing,
   Board,
@@ -180,6 +180,44 @@ describe('a board', () => {
     })
     expect(await status()).toBe(11)
     await other.close()
+  })
+
+  it('is the only one of its hypervisor until it is closed', async () => {
+    const { board, hypervisor } = openWorld()
+    const second = expect.objectContaining({
+      code: 'ERR_XMC_ARGUMENT',
+      field: 'hypervisor',
+      message:
+        'hypervisor: expected a hypervisor that has no board: close the board that it has first, got SimulatedHypervisor',
+    })
+    expect(() => Board.open(hypervisor)).toThrow(second)
+    const closing = board.close()
+    expect(() => Board.open(hypervisor)).toThrow(second)
+    await closing
+    const other = Board.open(hypervisor)
+    await other.close()
+    expect(hypervisor.leftovers()).toEqual([])
+  })
+
+  it.each([[undefined], [{}], [{ createIoreqServer: () => {} }]])(
+    'refuses %o as a hypervisor',
+    (hypervisor) => {
+      // @ts-expect-error as a program in JavaScript may call it
+      expect(() => Board.open(hypervisor)).toThrow(
+        expect.objectContaining({ code: 'ERR_XMC_ARGUMENT', field: 'hypervisor' }),
+      )
+    },
+  )
+
+  it('refuses a device without an answer to requests, and leaves nothing of the guest', () => {
+    const hypervisor = SimulatedHypervisor.create({ memoryBytes: 64 * 2 ** 20 })
+    onTestFinished(() => hypervisor.close())
+    const device = { deviceId: 4, features: 0n, queues: [], configuration: new Uint8Array() }
+    // @ts-expect-error as a program in JavaScript may call it
+    expect(() => Board.open(hypervisor, { devices: [device] })).toThrow(
+      'device: expected an object with the method handle, got Object',
+    )
+    expect(hypervisor.leftovers()).toEqual([])
   })
 
   it('has transports without a device at the slots that are left', async () => {

@@ -1,6 +1,17 @@
 import { EntropyDevice, TurnBudget } from '@xmc/virtio'
 import { describe, expect, it } from 'vitest'
-import { boardConfiguration, type MachineOptions, machineConfiguration } from '../src/index.ts'
+import {
+  boardConfiguration,
+  boardPart,
+  copy,
+  DiskMachine,
+  type MachineOptions,
+  machineConfiguration,
+  SimulatedHypervisor,
+  selfTest,
+  serveDomain,
+  XenHypervisor,
+} from '../src/index.ts'
 
 const entropyDevices = (count: number): EntropyDevice[] =>
   Array.from({ length: count }, () => new EntropyDevice())
@@ -63,6 +74,38 @@ describe('a machine configuration', () => {
     expect(() => machineConfiguration(options)).toThrow(
       expect.objectContaining({ code: 'ERR_XMC_ARGUMENT', field }),
     )
+  })
+
+  it.each([
+    ['devises', boardConfiguration, { devises: [] }],
+    ['memoryBytes', boardConfiguration, { memoryBytes: 2 ** 26 }],
+    ['vcpus', machineConfiguration, { vcpus: 2 }],
+    ['memorybytes', DiskMachine.open, { disks: [], memorybytes: 2 ** 26 }],
+    ['disk', selfTest, { disk: 'a' }],
+    ['inflight', selfTest, { inflight: 4 }],
+    ['readonly', copy, { source: 'a', target: 'b', readonly: true }],
+    ['disk', serveDomain, { domain: 1, disk: 'a' }],
+    ['vcpus', SimulatedHypervisor.create, { vcpus: 2 }],
+    ['onerror', XenHypervisor.attach, { onerror: () => {} }],
+  ])('refuses the option %s where there is none', async (field, call, options) => {
+    const parameters = call === XenHypervisor.attach ? [1, options] : [options]
+    // As a program in JavaScript calls it; some of them answer later.
+    const calling = async (): Promise<unknown> => await Reflect.apply(call, undefined, parameters)
+    await expect(calling()).rejects.toEqual(
+      expect.objectContaining({ code: 'ERR_XMC_ARGUMENT', field }),
+    )
+  })
+
+  it("gives its board what is the board's", () => {
+    const whole = machineConfiguration({ memoryBytes: 2 ** 26, addressing: 'foreign' })
+    const { hypervisor, memoryBytes, virtualCpus, ...board } = whole
+    expect({ hypervisor, memoryBytes, virtualCpus }).toEqual({
+      hypervisor: 'simulator',
+      memoryBytes: 2 ** 26,
+      virtualCpus: 1,
+    })
+    expect(boardPart(whole)).toEqual(board)
+    expect(boardConfiguration(boardPart(whole))).toEqual(board)
   })
 
   it.each([

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@xmc/core/errors'
+import { checkOptions, type OptionNames } from '@xmc/core/options'
 import { MemoryRegion, type RegionKind, type RegionOptions } from './memory-region.ts'
 
 /** What an alias is made from. */
@@ -9,6 +10,15 @@ export interface AliasRegionOptions extends RegionOptions {
   readonly offset?: bigint | undefined
   /** Refuse writes through this alias; false by default. */
   readonly readOnly?: boolean | undefined
+}
+
+const OPTIONS: OptionNames<AliasRegionOptions> = {
+  name: true,
+  size: true,
+  enabled: true,
+  target: true,
+  offset: true,
+  readOnly: true,
 }
 
 /**
@@ -25,6 +35,7 @@ export class AliasRegion extends MemoryRegion {
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT`: the offset is outside the target */
   constructor(options: AliasRegionOptions) {
     super(options)
+    checkOptions('AliasRegion', options, OPTIONS)
     const { target } = options
     const offset = options.offset ?? 0n
     if (offset < 0n || offset >= target.size) {

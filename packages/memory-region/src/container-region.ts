@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@xmc/core/errors'
+import { checkOptions } from '@xmc/core/options'
 import { AliasRegion } from './alias-region.ts'
 import { RegionError } from './errors.ts'
 import { ADDRESS_LIMIT } from './internal/page.ts'
@@ -26,6 +27,7 @@ export class ContainerRegion extends MemoryRegion {
 
   constructor(options: ContainerRegionOptions) {
     super({ ...options, size: options.size ?? ADDRESS_LIMIT })
+    checkOptions('ContainerRegion', options, { name: true, size: true, enabled: true })
   }
 
   /** The regions it holds, those that hide others first. */
@@ -41,6 +43,7 @@ export class ContainerRegion extends MemoryRegion {
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`: the address is outside the container
    */
   add(region: MemoryRegion, address: bigint, options: PlacementOptions = {}): void {
+    checkOptions('add', options, { priority: true })
     const { placement } = region
     if (placement !== undefined) {
       const { container } = placement
@@ -74,6 +77,7 @@ export class ContainerRegion extends MemoryRegion {
    * @throws RegionError, InvalidArgumentError as `add` and `remove`; nothing is moved then
    */
   move(region: MemoryRegion, address: bigint, options: PlacementOptions = {}): void {
+    checkOptions('move', options, { priority: true })
     this.checkMember(region)
     this.place(region, address, options.priority ?? region.placement?.priority ?? 0)
     this.changed()

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@xmc/core/errors'
+import { checkMethods, checkOptions, type OptionNames } from '@xmc/core/options'
 import { InvalidAccessError } from './errors.ts'
 import { MemoryRegion, type RegionKind, type RegionOptions } from './memory-region.ts'
 
@@ -58,6 +59,16 @@ export interface MmioRegionOptions extends RegionOptions {
   readonly byteOrder?: 'little' | 'big' | undefined
 }
 
+const OPTIONS: OptionNames<MmioRegionOptions> = {
+  name: true,
+  size: true,
+  enabled: true,
+  device: true,
+  valid: true,
+  implemented: true,
+  byteOrder: true,
+}
+
 /**
  * Registers of a device.
  *
@@ -75,6 +86,8 @@ export class MmioRegion extends MemoryRegion {
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT`: rules or size that contradict themselves */
   constructor(options: MmioRegionOptions) {
     super(options)
+    checkOptions('MmioRegion', options, OPTIONS)
+    checkMethods('device', options.device, ['read', 'write'])
     const { device, valid, implemented } = options
     this.device = device
     this.valid = { ...checkRules(`${this.name}: valid`, valid), accepts: valid?.accepts }

@@ -1,4 +1,5 @@
 import { InvalidArgumentError, NotLockedError, PagesMissingError } from '@xmc/core/errors'
+import { checkOptions } from '@xmc/core/options'
 import { checkByteCount, checkPageAddress, PAGE_SIZE } from './internal/page.ts'
 import type { RamBacking } from './ram-backing.ts'
 
@@ -31,6 +32,7 @@ export class PlainMemory implements RamBacking {
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` unless the size is a positive number of pages */
   constructor(options: PlainMemoryOptions) {
+    checkOptions('PlainMemory', options, { name: true, pageCount: true, buffer: true })
     const buffer = options.buffer ?? allocate(options.pageCount)
     if (buffer.byteLength === 0 || buffer.byteLength % PAGE_SIZE !== 0) {
       const expected = 'a positive multiple of 4096 bytes'

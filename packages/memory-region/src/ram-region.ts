@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@xmc/core/errors'
+import { checkMethods, checkOptions, type OptionNames } from '@xmc/core/options'
 import { PAGE_LIMIT, PAGE_SIZE } from './internal/page.ts'
 import { MemoryRegion, type RegionKind, type RegionOptions } from './memory-region.ts'
 import { PlainMemory } from './plain-memory.ts'
@@ -16,6 +17,16 @@ export interface RamRegionOptions extends RegionOptions {
   readonly mapOnly?: boolean | undefined
 }
 
+const OPTIONS: OptionNames<RamRegionOptions> = {
+  name: true,
+  size: true,
+  enabled: true,
+  backing: true,
+  firstPage: true,
+  readOnly: true,
+  mapOnly: true,
+}
+
 /** A region of memory: accesses go to its backing, and it can be mapped without a bounce buffer. */
 export class RamRegion extends MemoryRegion {
   readonly kind: RegionKind = 'ram'
@@ -28,6 +39,8 @@ export class RamRegion extends MemoryRegion {
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT`: pages at or over 2^52 would be needed */
   constructor(options: RamRegionOptions) {
     super(options)
+    checkOptions('RamRegion', options, OPTIONS)
+    checkMethods('backing', options.backing, ['lock', 'unlock', 'read', 'write'])
     const firstPage = options.firstPage ?? 0
     const pages = Number((this.size + 4095n) >> 12n)
     if (!Number.isInteger(firstPage) || firstPage < 0 || firstPage + pages > PAGE_LIMIT) {
@@ -49,6 +62,13 @@ export interface RomRegionOptions extends Omit<RegionOptions, 'size'> {
   readonly size?: bigint | undefined
 }
 
+const ROM_OPTIONS: OptionNames<RomRegionOptions> = {
+  name: true,
+  size: true,
+  enabled: true,
+  contents: true,
+}
+
 /**
  * A read-only region with contents of its own. Reads go straight to memory. A write changes nothing
  * and is reported to whoever made it, as a transaction error is on a bus: `ERR_XMC_READ_ONLY_REGION`.
@@ -58,7 +78,9 @@ export class RomRegion extends RamRegion {
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT`: the contents are larger than the ROM */
   constructor(options: RomRegionOptions) {
-    const { contents, name } = options
+    checkOptions('RomRegion', options, ROM_OPTIONS)
+    const { contents, ...region } = options
+    const { name } = region
     const size = options.size ?? BigInt(contents.length)
     if (BigInt(contents.length) > size) {
       const expected = `at most ${size} bytes, the size of the ROM`
@@ -67,6 +89,6 @@ export class RomRegion extends RamRegion {
     const pageCount = Math.max(1, Math.ceil(Number(size) / PAGE_SIZE))
     const backing = new PlainMemory({ name, pageCount })
     backing.write(0, 0, contents)
-    super({ ...options, size, backing, readOnly: true })
+    super({ ...region, size, backing, readOnly: true })
   }
 }

@@ -5,6 +5,7 @@ import {
   PagesMissingError,
   ReadOnlyError,
 } from '@xmc/core/errors'
+import { checkOptions } from '@xmc/core/options'
 import { checkByteCount, checkPageAddress, MAX_MAPPING, PAGE_SIZE } from './internal/page.ts'
 import { LOCK_DMA, LOCK_WRITE, type RamBacking } from './ram-backing.ts'
 
@@ -45,6 +46,13 @@ export class ResidentBlock implements RamBacking {
   private ended = false
 
   constructor(options: ResidentBlockOptions) {
+    checkOptions('ResidentBlock', options, {
+      backing: true,
+      firstPage: true,
+      length: true,
+      write: true,
+      name: true,
+    })
     const { backing, firstPage, length } = options
     checkPageAddress(firstPage, 0)
     checkByteCount('length', length, 1, MAX_MAPPING)

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@xmc/core/errors'
+import { checkOptions } from '@xmc/core/options'
 import { joinAddress } from './address.ts'
 import { BounceMapping, type DmaMapping, RamMapping } from './dma-mapping.ts'
 import { BounceBudgetError, ReadOnlyRegionError } from './errors.ts'
@@ -49,6 +50,12 @@ export class SpaceMapping extends SpaceAccess {
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT`: a budget that is no number of bytes, a share that is no part */
   constructor(options: AddressSpaceOptions) {
+    checkOptions('AddressSpace', options, {
+      root: true,
+      name: true,
+      bounceBudget: true,
+      guaranteedShare: true,
+    })
     super(options.name ?? 'memory', options.root)
     const budget = options.bounceBudget ?? DEFAULT_BOUNCE_BUDGET
     checkByteCount('bounceBudget', budget, 0, MAX_MAPPING)

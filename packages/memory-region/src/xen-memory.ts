@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@xmc/core/errors'
+import { checkOptions, type OptionNames } from '@xmc/core/options'
 import { AliasRegion } from './alias-region.ts'
 import type { ContainerRegion } from './container-region.ts'
 import type { MemoryRegion } from './memory-region.ts'
@@ -47,6 +48,14 @@ export interface XenMemoryOptions {
   readonly allowGrantAccess?: boolean | undefined
 }
 
+const OPTIONS: OptionNames<XenMemoryOptions> = {
+  memory: true,
+  banks: true,
+  grants: true,
+  grantFrames: true,
+  allowGrantAccess: true,
+}
+
 /**
  * The regions of one machine that are the guest's memory: `xen.ram`, in which byte n is guest address
  * n, and `xen.grants`, in which page n is grant reference n. Each belongs to one machine, and is known
@@ -62,6 +71,7 @@ export class XenMemory {
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT`: no banks, banks over bit 63, or a bad number of frames */
   constructor(options: XenMemoryOptions) {
+    checkOptions('XenMemory', options, OPTIONS)
     const { memory, banks } = options
     const end = banks.reduce((last, bank) => maxOf(last, bank.address + bank.size), 0n)
     if (end < 1n || end > XEN_GRANT_ADDR_OFF) {

@@ -1,5 +1,6 @@
 import { constants } from 'node:os'
 import {
+  checkOptions,
   countPages,
   InvalidArgumentError,
   isPageList,
@@ -67,6 +68,7 @@ export class DomainGrants extends GuestGrantTable {
    * 32 bits (version 1 has no room for it), or a grantee that is no domain id
    */
   allow(reference: number, grant: GrantTo & { readonly frame: number }): void {
+    checkOptions('allow', grant, { to: true, readonly: true, frame: true })
     const { to, readonly = false, frame } = grant
     const what = { grantee: domainId(to), frame: guestFrame(frame), readOnly: readonly }
     this.grant(this.#inTable(reference), what)
@@ -80,6 +82,7 @@ export class DomainGrants extends GuestGrantTable {
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for no frames, and as `allow`
    */
   share(frames: Pages<number>, grant: GrantTo): GrantReference[] {
+    checkOptions('share', grant, { to: true, readonly: true })
     const count = countPages(frames)
     const first = this.#allocate(count)
     return Array.from({ length: count }, (_, i) => {

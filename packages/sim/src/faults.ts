@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { InvalidArgumentError } from '@xmc/core'
+import { checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/core'
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64'
 import { uniformInt } from 'pure-rand/distribution/uniformInt'
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
@@ -123,6 +123,22 @@ const GENERAL_ERROR = -1
 /** `GNTST_no_space`, the last of the public header. */
 const LAST_STATUS = -13
 
+const FAULT_OPTIONS: OptionNames<FaultOptions> = {
+  site: true,
+  nth: true,
+  count: true,
+  errno: true,
+  pages: true,
+  status: true,
+}
+
+const RANDOM_OPTIONS: OptionNames<RandomFaultOptions> = {
+  seed: true,
+  probability: true,
+  sites: true,
+  errnos: true,
+}
+
 /**
  * Fault injection: tells call sites of one hypervisor to fail.
  *
@@ -149,6 +165,7 @@ export class Faults {
    * `pages` or `status` at a site that has none
    */
   fail(options: FaultOptions): FaultRule {
+    checkOptions('fail', options, FAULT_OPTIONS)
     const site = faultSite(options.site)
     const nth = atLeastOne('nth', options.nth ?? 1)
     const count = options.count === Infinity ? Infinity : atLeastOne('count', options.count ?? 1)
@@ -177,6 +194,7 @@ export class Faults {
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for an unknown site or errno, or numbers out of range
    */
   random(options: RandomFaultOptions): FaultRule {
+    checkOptions('random', options, RANDOM_OPTIONS)
     const sites = new Set((options.sites ?? PORT_SITES).map(faultSite))
     const errnos = (options.errnos ?? ['EINVAL', 'ENOMEM', 'EAGAIN']).map(errnoOf)
     if (errnos.length === 0) throw new InvalidArgumentError('errnos', 'at least one', 'none')

@@ -1,6 +1,13 @@
 import { randomInt } from 'node:crypto'
 import { constants } from 'node:os'
-import { ClosedError, InvalidArgumentError, PAGE_SIZE, SystemCallError } from '@xmc/core'
+import {
+  ClosedError,
+  checkOptions,
+  InvalidArgumentError,
+  type OptionNames,
+  PAGE_SIZE,
+  SystemCallError,
+} from '@xmc/core'
 import { Accounting, type EventChannelReport, type IoreqServerReport } from './accounting.ts'
 import { Domain } from './domain.ts'
 import type { EventChannels } from './event-channels.ts'
@@ -87,6 +94,29 @@ export interface DeviceOptions {
   readonly name?: string | undefined
 }
 
+const DOMAIN_OPTIONS: OptionNames<DomainOptions> = {
+  id: true,
+  name: true,
+  memoryBytes: true,
+  ramBase: true,
+  grantTableFrames: true,
+  vcpus: true,
+}
+
+const OPTIONS: OptionNames<HypervisorOptions> = {
+  name: true,
+  seed: true,
+  controlMemoryBytes: true,
+  maximumGrantFrames: true,
+  maximumMaptrackFrames: true,
+  maximumEventChannels: true,
+  pagingRetry: true,
+  recordStacks: true,
+  recordCalls: true,
+  onFailedPageTouched: true,
+  onHandlerError: true,
+}
+
 /**
  * An embedded Xen hypervisor: domains with real memory, and the ports by which one maps the memory of
  * another. Everything in it is its own; a process can hold several.
@@ -117,6 +147,7 @@ export class Hypervisor {
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for an option out of range */
   constructor(options: HypervisorOptions = {}) {
+    checkOptions('Hypervisor', options, OPTIONS)
     const { name = 'xmc-sim', maximumGrantFrames, maximumMaptrackFrames } = options
     const onHandlerError = options.onHandlerError ?? warnOfHandlerError
     this.#onHandlerError = onHandlerError
@@ -213,6 +244,7 @@ export class Hypervisor {
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
   createDomain(options: DomainOptions): Domain {
+    checkOptions('createDomain', options, DOMAIN_OPTIONS)
     this.#requireOpen()
     return this.#add(options)
   }
@@ -224,7 +256,9 @@ export class Hypervisor {
    * @throws SystemCallError `ERR_XMC_SYSTEM_CALL` (`ESRCH`) when the caller does not exist or is dying
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
-  foreignMemory(caller = 0, { name = 'foreign' }: DeviceOptions = {}): ForeignDevice {
+  foreignMemory(caller = 0, options: DeviceOptions = {}): ForeignDevice {
+    checkOptions('foreignMemory', options, { name: true })
+    const { name = 'foreign' } = options
     return new ForeignDevice(this.#parts, this.#caller(caller), name)
   }
 
@@ -235,7 +269,9 @@ export class Hypervisor {
    * @throws SystemCallError `ERR_XMC_SYSTEM_CALL` (`ESRCH`) when the caller does not exist or is dying
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
-  grantTable(caller = 0, { name = 'grants' }: DeviceOptions = {}): GrantDevice {
+  grantTable(caller = 0, options: DeviceOptions = {}): GrantDevice {
+    checkOptions('grantTable', options, { name: true })
+    const { name = 'grants' } = options
     return new GrantDevice(this.#parts, this.#caller(caller), name)
   }
 
@@ -249,6 +285,7 @@ export class Hypervisor {
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
   sharePages(options: SharePagesOptions, caller = 0): SharedPages {
+    checkOptions('sharePages', options, { to: true, pageCount: true, readonly: true })
     const domain = this.domain(this.#caller(caller))
     const frames = this.#sharedFrames.get(domain) ?? new SharedFrames()
     this.#sharedFrames.set(domain, frames)
@@ -399,6 +436,7 @@ export class Hypervisor {
 }
 
 function pagingRetryOf({ pagingRetry = {} }: HypervisorOptions): Parts['pagingRetry'] {
+  checkOptions('pagingRetry', pagingRetry, { intervalMilliseconds: true, attempts: true })
   const { intervalMilliseconds = 1, attempts = 255 } = pagingRetry
   if (!(intervalMilliseconds >= 0 && intervalMilliseconds <= 60_000)) {
     const expected = 'a number from 0 to 60000'

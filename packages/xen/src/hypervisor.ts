@@ -1,4 +1,11 @@
-import { ClosedError, InvalidArgumentError, kindOfError, messageOf, ReportLimiter } from '@xmc/core'
+import {
+  ClosedError,
+  checkOptions,
+  InvalidArgumentError,
+  kindOfError,
+  messageOf,
+  ReportLimiter,
+} from '@xmc/core'
 import { DeviceModel } from './device-model.ts'
 import { Domains } from './domain-information.ts'
 import { EventChannels, type HandlerErrorListener } from './event-channels.ts'
@@ -56,6 +63,7 @@ export class Hypervisor {
   /** @internal */
   constructor(options?: HypervisorOptions, calls?: () => SystemCalls)
   constructor(options: HypervisorOptions = {}, calls: () => SystemCalls = systemCalls) {
+    checkOptions('Hypervisor', options, { domain: true, pagingRetry: true, onHandlerError: true })
     this.domain = domainId(options.domain ?? 0)
     this.#calls = calls
     this.#pagingRetry = pagingRetryOf(options)
@@ -71,10 +79,9 @@ export class Hypervisor {
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for another caller than the domain of this program
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
-  foreignMemory(
-    caller: number = this.domain,
-    { name = 'foreign' }: DeviceOptions = {},
-  ): ForeignDevice {
+  foreignMemory(caller: number = this.domain, options: DeviceOptions = {}): ForeignDevice {
+    checkOptions('foreignMemory', options, { name: true })
+    const { name = 'foreign' } = options
     this.#requireOpen(caller)
     const forget = (device: { close(): void }): void => void this.#open.delete(device)
     const device = new ForeignDevice(this.#calls(), name, this.#pagingRetry, forget)
@@ -90,7 +97,9 @@ export class Hypervisor {
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for another caller than the domain of this program
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
-  grantTable(caller: number = this.domain, { name = 'grants' }: DeviceOptions = {}): GrantDevice {
+  grantTable(caller: number = this.domain, options: DeviceOptions = {}): GrantDevice {
+    checkOptions('grantTable', options, { name: true })
+    const { name = 'grants' } = options
     this.#requireOpen(caller)
     const forget = (device: { close(): void }): void => void this.#open.delete(device)
     const device = new GrantDevice(this.#calls(), name, forget)
@@ -107,6 +116,7 @@ export class Hypervisor {
    * @throws ClosedError `ERR_XMC_CLOSED`
    */
   sharePages(options: SharePagesOptions): SharedPages {
+    checkOptions('sharePages', options, { to: true, pageCount: true, readonly: true })
     this.#requireOpen(this.domain)
     this.#grantAllocator ??= new Device(this.#calls(), GNTALLOC_PATH)
     const forget = (pages: { close(): void }): void => void this.#open.delete(pages)
@@ -183,6 +193,7 @@ export class Hypervisor {
 }
 
 function pagingRetryOf({ pagingRetry = {} }: HypervisorOptions): PagingRetry {
+  checkOptions('pagingRetry', pagingRetry, { intervalMilliseconds: true, attempts: true })
   const { intervalMilliseconds = 1, attempts = 255 } = pagingRetry
   if (!(intervalMilliseconds >= 0 && intervalMilliseconds <= 60_000)) {
     const expected = 'a number from 0 to 60000'

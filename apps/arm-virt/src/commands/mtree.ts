@@ -3,7 +3,7 @@ import { EntropyDevice } from '@xmc/virtio'
 import { type Command, Option } from 'commander'
 import { VIRTIO_MMIO_SLOTS } from '../address-map.ts'
 import { Board } from '../board.ts'
-import { machineConfiguration } from '../configuration.ts'
+import { boardPart, machineConfiguration } from '../configuration.ts'
 import { SimulatedHypervisor } from '../providers/sim-hypervisor.ts'
 import type { CommandEnvironment } from './environment.ts'
 import { formatJson } from './formatting.ts'
@@ -44,7 +44,7 @@ async function picture(flags: MtreeFlags): Promise<string> {
   const configuration = machineConfiguration({ memoryBytes: flags.memory, devices })
   const hypervisor = SimulatedHypervisor.create(configuration)
   try {
-    const board = Board.open(hypervisor, configuration)
+    const board = Board.open(hypervisor, boardPart(configuration))
     try {
       const spaces = [board.space, board.memory.dma]
       if (flags.json !== true) {

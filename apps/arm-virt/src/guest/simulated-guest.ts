@@ -1,3 +1,4 @@
+import { checkOptions } from '@xmc/core'
 import { GrantDma } from '@xmc/sim'
 import { VIRTIO_ID_BLOCK } from '@xmc/virtio'
 import {
@@ -52,6 +53,7 @@ export class SimulatedGuest {
   readonly #addressing: Addressing
 
   constructor(hypervisor: SimulatedHypervisor, options: GuestOptions = {}) {
+    checkOptions('SimulatedGuest', options, { addressing: true, bank: true })
     const { guest, ram } = hypervisor
     const { address, size } = ram[options.bank ?? 0] ?? { address: 0n, size: 0n }
     this.#hypervisor = hypervisor

@@ -1,4 +1,4 @@
-import { SystemCallError } from '@xmc/core'
+import { checkOptions, SystemCallError } from '@xmc/core'
 import { type DomainId, domainId, type ForeignMemory } from '@xmc/foreign'
 import type { GrantTable } from '@xmc/grants'
 import type { RamBank } from '@xmc/memory-region'
@@ -71,6 +71,7 @@ export class SimulatedHypervisor implements Hypervisor {
 
   /** Takes a guest of an embedded hypervisor that the caller made, and closes itself. */
   static attach(simulator: Simulator, guest: Domain, options: AttachOptions): SimulatedHypervisor {
+    checkOptions('SimulatedHypervisor.attach', options, { ram: true, virtualCpus: true })
     return new SimulatedHypervisor(simulator, guest, options, false)
   }
 

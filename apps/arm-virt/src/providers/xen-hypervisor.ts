@@ -1,4 +1,4 @@
-import { kindOfError, ReportLimiter, SystemCallError } from '@xmc/core'
+import { checkOptions, kindOfError, ReportLimiter, SystemCallError } from '@xmc/core'
 import { type DomainId, domainId, type ForeignMemory } from '@xmc/foreign'
 import type { GrantTable } from '@xmc/grants'
 import type { RamBank } from '@xmc/memory-region'
@@ -76,6 +76,11 @@ export class XenHypervisor implements Hypervisor {
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`
    */
   static attach(domain: number, options: XenHypervisorOptions = {}): XenHypervisor {
+    checkOptions('XenHypervisor.attach', options, {
+      watchIntervalMilliseconds: true,
+      xen: true,
+      onError: true,
+    })
     const id = domainId(domain)
     const xen = options.xen ?? new Xen()
     try {
