@@ -76,21 +76,20 @@ describe('a machine configuration', () => {
     )
   })
 
-  it.each([
-    ['devises', boardConfiguration, { devises: [] }],
-    ['memoryBytes', boardConfiguration, { memoryBytes: 2 ** 26 }],
-    ['vcpus', machineConfiguration, { vcpus: 2 }],
-    ['memorybytes', DiskMachine.open, { disks: [], memorybytes: 2 ** 26 }],
-    ['disk', selfTest, { disk: 'a' }],
-    ['inflight', selfTest, { inflight: 4 }],
-    ['readonly', copy, { source: 'a', target: 'b', readonly: true }],
-    ['disk', serveDomain, { domain: 1, disk: 'a' }],
-    ['vcpus', SimulatedHypervisor.create, { vcpus: 2 }],
-    ['onerror', XenHypervisor.attach, { onerror: () => {} }],
+  // As a program in plain JavaScript may call them; some of them answer later.
+  it.each<[field: string, call: (options: never) => unknown, options: object]>([
+    ['devises', (options) => boardConfiguration(options), { devises: [] }],
+    ['memoryBytes', (options) => boardConfiguration(options), { memoryBytes: 2 ** 26 }],
+    ['vcpus', (options) => machineConfiguration(options), { vcpus: 2 }],
+    ['memorybytes', (options) => DiskMachine.open(options), { disks: [], memorybytes: 2 ** 26 }],
+    ['disk', (options) => selfTest(options), { disk: 'a' }],
+    ['inflight', (options) => selfTest(options), { inflight: 4 }],
+    ['readonly', (options) => copy(options), { source: 'a', target: 'b', readonly: true }],
+    ['disk', (options) => serveDomain(options), { domain: 1, disk: 'a' }],
+    ['vcpus', (options) => SimulatedHypervisor.create(options), { vcpus: 2 }],
+    ['onerror', (options) => XenHypervisor.attach(1, options), { onerror: () => {} }],
   ])('refuses the option %s where there is none', async (field, call, options) => {
-    const parameters = call === XenHypervisor.attach ? [1, options] : [options]
-    // As a program in JavaScript calls it; some of them answer later.
-    const calling = async (): Promise<unknown> => await Reflect.apply(call, undefined, parameters)
+    const calling = async (): Promise<unknown> => await Reflect.apply(call, undefined, [options])
     await expect(calling()).rejects.toEqual(
       expect.objectContaining({ code: 'ERR_XMC_ARGUMENT', field }),
     )
