@@ -64,6 +64,8 @@ export class BucketEngine<Page extends number> {
    */
   epoch = 1
   mappedPages = 0
+  /** Head slot of the entry that an access without a lock used last, hits aside; -1 when it is gone. */
+  accessed = -1
   /** Whether more is mapped than the budget allows; where nothing is kept, whether anything is. */
   overBudget = false
 
@@ -101,7 +103,7 @@ export class BucketEngine<Page extends number> {
     this.calls = new CallsUnderWay(window, () => {
       if (this.closed && this.slots.lostPages === 0) disclaimWindow(window)
     })
-    this.table = new BucketTable(slotCount, this.pagesPerBucket)
+    this.table = new BucketTable(slotCount, this.pagesPerBucket, backend.access === 'as-requested')
     this.locks = new LockRecords(slotCount * this.pagesPerBucket)
     const quarantine = Math.ceil(options.quarantineBytes / 2 ** bucketShift)
     this.slots = new WindowSlots(this.name, backend, slotCount, quarantine, this.counters)
@@ -167,10 +169,22 @@ export class BucketEngine<Page extends number> {
 
   /** Unmaps unlocked entries, least recently used first, until the budget is kept. */
   trim(): void {
-    while (this.mappedPages > this.budgetPages && this.keeps) {
+    if (this.keeps) this.keepBudget(0)
+  }
+
+  /**
+   * Unmaps unlocked entries until that many pages more keep the budget. The one that an access used last stays
+   * where locked entries alone exceed the budget: else each access to it would map it again.
+   */
+  keepBudget(pageCount: number): void {
+    let passedOver = false
+    while (this.mappedPages + pageCount > this.budgetPages) {
       const victim = this.victims.next()
       if (victim < 0) return
-      this.evict(victim)
+      const rest = this.mappedPages - this.table.bucketCount[victim]! * this.pagesPerBucket
+      if (victim !== this.accessed || rest + pageCount <= this.budgetPages) this.evict(victim)
+      else if (passedOver) return
+      else passedOver = true
     }
   }
 
@@ -371,6 +385,7 @@ export class BucketEngine<Page extends number> {
     // Else a release that comes late would take the lock of the next mapping in this place.
     if (table.locks[slot]! > 0) this.locks.clear(slot * this.pagesPerBucket, pageCount)
     table.remove(slot)
+    if (slot === this.accessed) this.accessed = -1
     this.account(-bucketCount)
     return place
   }

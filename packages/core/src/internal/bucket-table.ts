@@ -57,6 +57,8 @@ export class BucketTable {
   readonly lists: Map<number, readonly number[]> = new Map()
   /** Entries visited by `find` so far. */
   steps = 0
+  /** Whether there are read-only mappings beside writable ones of the same pages. */
+  private readonly hasBothKinds: boolean
 
   // Chains hold slot + 1, so that zero-filled memory means empty.
   private readonly chainHead: Int32Array
@@ -65,7 +67,8 @@ export class BucketTable {
   private readonly live: number[] = []
   private readonly livePosition: Int32Array
 
-  constructor(slotCount: number, pagesPerBucket: number) {
+  constructor(slotCount: number, pagesPerBucket: number, hasBothKinds: boolean = false) {
+    this.hasBothKinds = hasBothKinds
     this.pagesPerBucket = pagesPerBucket
     this.owner = new Int32Array(slotCount)
     this.firstPage = new Float64Array(slotCount)
@@ -95,10 +98,12 @@ export class BucketTable {
 
   /**
    * Finds an entry that serves `request` in full, a dummy only if nothing else does, or -1; sets
-   * `partial` to one that has holes there.
+   * `partial` to one that has holes there. Of a read-only and a writable mapping a read gets the read-only one,
+   * so that the other, and its pin, can go with its writer.
    */
   find(request: BucketRequest): number {
     let dummy = -1
+    let writable = -1
     request.partial = -1
     let slot = this.chainHead[this.hash(request.index, request.bucketCount)]! - 1
     while (slot >= 0) {
@@ -109,12 +114,14 @@ export class BucketTable {
         (!request.write || (this.flags[slot]! & WRITABLE) !== 0)
       ) {
         if (!this.covers(slot, request)) request.partial = slot
-        else if ((this.flags[slot]! & DUMMY) === 0) return slot
-        else dummy = slot
+        else if ((this.flags[slot]! & DUMMY) !== 0) dummy = slot
+        else if (this.hasBothKinds && !request.write && (this.flags[slot]! & WRITABLE) !== 0) {
+          writable = slot
+        } else return slot
       }
       slot = this.chainNext[slot]! - 1
     }
-    return dummy
+    return writable >= 0 ? writable : dummy
   }
 
   /** Every entry that `find` may find for requests of these buckets. */

@@ -35,11 +35,14 @@ export class HitTable {
     return this.#writable
   }
 
-  /** Enters the mapping of bucket `index` at `windowPage`. */
+  /** Enters the mapping of bucket `index` at `windowPage`. To be read, a read-only one goes before a writable one. */
   enter(index: number, windowPage: number, writable: boolean): void {
     if (index >= HIT_TABLE_BUCKETS) return
     this.entered?.add(index)
-    this.readable[index] = windowPage | PRESENT
+    const readable = this.readable[index]!
+    if (!writable || readable === 0 || readable === this.writable[index]) {
+      this.readable[index] = windowPage | PRESENT
+    }
     if (writable) this.writable[index] = windowPage | PRESENT
   }
 

@@ -21,11 +21,7 @@ export function takeSlots<Page extends number>(
     const victim = strict.victim(bucketIndex, (slot) => table.isFree(slot))
     if (victim >= 0) engine.evict(victim)
   }
-  while (engine.keeps && engine.mappedPages + pageCount > engine.budgetPages) {
-    const victim = victims.next()
-    if (victim < 0) break
-    engine.evict(victim)
-  }
+  if (engine.keeps) engine.keepBudget(pageCount)
   engine.areaRoom.prepare(pageCount)
   for (;;) {
     if (engine.closed) throw new ClosedError(engine.name)

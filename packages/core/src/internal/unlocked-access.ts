@@ -40,7 +40,10 @@ export class UnlockedAccess<Page extends number> {
     this.check(page, offset, write)
     this.engine.count(COUNTER.requests)
     const found = this.engine.find(page, offset, size, write)
-    if (found >= 0) return found * PAGE_SIZE + offset
+    if (found >= 0) {
+      this.engine.accessed = this.engine.entryAt(found)
+      return found * PAGE_SIZE + offset
+    }
     this.trace(page, offset)
     const windowPage = this.map(page, offset, size, write)
     if (!this.goesAfterUse(windowPage)) return windowPage * PAGE_SIZE + offset
@@ -109,6 +112,7 @@ export class UnlockedAccess<Page extends number> {
     engine.count(COUNTER.requests)
     let windowPage = engine.find(page, offset, bytes.length, write)
     if (windowPage >= 0) {
+      engine.accessed = engine.entryAt(windowPage)
       move(this.window(windowPage, offset, bytes.length), bytes)
       return
     }
@@ -135,7 +139,11 @@ export class UnlockedAccess<Page extends number> {
 
   /** Maps what a search did not find; gives the window page. */
   private map(page: Page, offset: number, length: number, write: boolean): WindowPage {
-    return this.misses.runSync(this.misses.acquire(page, offset, length, write, true))
+    // The one that was accessed before may go now.
+    this.engine.accessed = -1
+    const windowPage = this.misses.runSync(this.misses.acquire(page, offset, length, write, true))
+    this.engine.accessed = this.engine.entryAt(windowPage)
+    return windowPage
   }
 
   private check(page: Page, offset: number, write: boolean): void {
