@@ -22,6 +22,8 @@ export interface TurnBudgetOptions {
 export interface TurnBudgetStatistics {
   /** Turns whose budget was used up. */
   readonly exhausted: number
+  /** Turns that were left to others after that. */
+  readonly rested: number
   /** Most descriptors of a turn, as `turnDescriptors` counts them. */
   readonly mostInTurn: number
 }
@@ -42,6 +44,9 @@ export const DEFAULT_TURN_DESCRIPTORS = 4096
  * Bounds the work that is done for guests in one turn of the event loop, in time and in descriptors,
  * whatever starts or ends a request: a notification, a promise, an interrupt that calls the guest. What is
  * over it goes on in the next turn, after timers and others had theirs, and in the order of coming.
+ *
+ * Where others have work too, a turn that was used up is followed by a rest of twice its time, which is theirs: who always has
+ * more to do takes a third of the event loop at most. The rest ends early when nobody uses it.
  *
  * Transports that are given the same budget share it, so that many devices together stay bounded. The last piece of
  * work of a turn is always finished: one buffer, or one call of a device's `handle`.
@@ -64,6 +69,14 @@ export class TurnBudget {
   private timed = false
   private exhausted = 0
   private mostInTurn = 0
+  private rested = 0
+  /** Milliseconds that others are to have before work goes on, and since when. */
+  private owed = 0
+  private restingSince = 0
+  /** When this was left for the last time, and when others were seen to work. */
+  private left = 0
+  private unitsBefore = 0
+  private othersWorked = Number.NEGATIVE_INFINITY
 
   /** @throws InvalidArgumentError `ERR_XMC_ARGUMENT` */
   constructor(options: TurnBudgetOptions = {}) {
@@ -87,7 +100,11 @@ export class TurnBudget {
 
   /** A snapshot of the counts. */
   get statistics(): TurnBudgetStatistics {
-    return { exhausted: this.exhausted, mostInTurn: this.mostInTurn / DESCRIPTOR_UNITS }
+    return {
+      exhausted: this.exhausted,
+      rested: this.rested,
+      mostInTurn: this.mostInTurn / DESCRIPTOR_UNITS,
+    }
   }
 
   /** Counts units of work, 4 for a descriptor. Returns whether the budget is spent. */
@@ -100,6 +117,8 @@ export class TurnBudget {
   /** Has a client go on in a later turn; a client that waits already must not wait twice. */
   wait(client: TurnClient): void {
     this.clients.push(client)
+    this.left = this.now()
+    this.unitsBefore = this.unitsSoFar
     this.immediate ??= setImmediate(this.turn)
   }
 
@@ -116,6 +135,8 @@ export class TurnBudget {
     if (time - this.started < this.milliseconds && this.units < this.limit) return
     this.spent = true
     this.exhausted += 1
+    this.owed = Math.min(REST * (time - this.started), LONGEST_REST * this.milliseconds)
+    this.restingSince = time
   }
 
   /** Counts the time from now on, until the turn has ended. */
@@ -125,22 +146,61 @@ export class TurnBudget {
     this.immediate ??= setImmediate(this.turn)
   }
 
+  /** Units of the turn. */
+  private get unitsSoFar(): number {
+    return this.units + LOOK_EVERY - this.untilLook
+  }
+
+  /** Whether the turn is to be left to others. What passed since this was left is their time, but for what `units` took. */
+  private rests(time: number, units: number): boolean {
+    const passed = time - this.left
+    this.left = time
+    // A clock that stands still tells nothing of others.
+    if (passed <= 0) return false
+    if (passed - units * UNIT >= WORK) this.othersWorked = time
+    if (time - this.restingSince >= this.owed || time - this.othersWorked >= EXPECTED) return false
+    return time - Math.max(this.othersWorked, this.restingSince) < UNUSED
+  }
+
   /** Begins a turn. */
   private readonly turn = (): void => {
     this.immediate = undefined
-    this.mostInTurn = Math.max(this.mostInTurn, this.units + LOOK_EVERY - this.untilLook)
+    const units = this.unitsSoFar
+    const unitsSince = units - this.unitsBefore
+    this.mostInTurn = Math.max(this.mostInTurn, units)
+    this.unitsBefore = 0
     this.units = 0
     this.untilLook = LOOK_EVERY
     this.timed = false
     this.spent = false
     if (this.clients.length === 0) return
-    this.open(this.now())
+    const time = this.now()
+    if (this.rests(time, unitsSince)) {
+      this.rested += 1
+      this.immediate = setImmediate(this.turn)
+      return
+    }
+    this.open(time)
     // Who waits again gets a later turn.
     for (let left = this.clients.length; left > 0 && !this.spent; left -= 1) {
       this.clients.shift()?.continue()
     }
   }
 }
+
+/** Times that the others have of a turn that was used up, and the most in turns where the last piece of work took long. */
+const REST = 2
+const LONGEST_REST = 8
+
+/** Milliseconds between two turns of the event loop from which on somebody else had work in between. */
+const WORK = 0.03
+
+/** The most milliseconds that a unit takes: a quarter of a map and unmap. */
+const UNIT = 0.004
+
+/** Milliseconds for which others who worked are expected to come again, and for which a rest that nobody uses goes on. */
+const EXPECTED = 20
+const UNUSED = 0.25
 
 /** Units of work between two looks at the clock. */
 const LOOK_EVERY = 64
