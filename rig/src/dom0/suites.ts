@@ -6,6 +6,7 @@ import {
   grantTableContract,
 } from '@xmc/contract'
 import { board } from './board.ts'
+import { bounds } from './bounds/bounds.ts'
 import { crashes } from './crashes.ts'
 import { differential } from './differential.ts'
 import { disks } from './disks/disks.ts'
@@ -33,6 +34,7 @@ export const suites: readonly Suite[] = [
   differential,
   theDoctor,
   failures,
+  bounds,
 ]
 
 /** Suites that need a Xen with ioreq servers, and guests that are theirs to end. They run when they are named. */
