@@ -187,7 +187,8 @@ export class BufferPart {
   /** Releases pieces behind the first, from the last on. */
   private releaseMore(mapper: GuestMapper, more: GuestRange[]): Error | undefined {
     let failed: Error | undefined
-    for (let count = 0; count < RELEASES; count += 1) {
+    const enough = this.mappedLength - RELEASED_BYTES
+    for (let count = 0; count < RELEASES && this.mappedLength > enough; count += 1) {
       const each = more.pop()
       if (each === undefined) {
         this.more = undefined
@@ -296,8 +297,9 @@ export class BufferPart {
   }
 }
 
-/** Pieces that are released at a time. */
+/** Pieces that are released at a time, and bytes after which no further one is. */
 const RELEASES = 32
+const RELEASED_BYTES = 2 ** 20
 
 /** Copies a few bytes without a view, which would cost more than they do. */
 function copyBytes(

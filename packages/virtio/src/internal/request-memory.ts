@@ -29,7 +29,7 @@ const BLOCK = 256
 /** Units of work of reading such a block, and of a buffer that cannot be mapped. */
 const BLOCK_UNITS = 4
 /** Units of work of the release of some pieces of a buffer. */
-const PIECES_UNITS = 16
+const PIECES_UNITS = 64
 const REFUSED_UNITS = 4
 
 /** Units of work that are counted at a time: a call for each buffer would cost as much as a small buffer. */
@@ -38,8 +38,8 @@ const BATCH_UNITS = 16
 /** Buffers of a request that are mapped asynchronously at a time. */
 const MAPS_AT_A_TIME = 64
 
-/** Bytes of a buffer that count as a unit of work, up to so many of them. */
-const UNIT_BYTES_EXPONENT = 16
+/** Bytes of a buffer that count as a unit of work, up to so many of them: pages are granted one by one. */
+const UNIT_BYTES_EXPONENT = 14
 const MOST_UNIT_BYTES = 2 ** 20
 
 /**
@@ -138,21 +138,21 @@ export class RequestMemory {
     let units = 1
     for (let part = request.cursor; part !== undefined; part = request.cursor) {
       if (budget.spent) return false
-      units += 1
-      if (units === BATCH_UNITS) {
-        units = 0
-        budget.spend(BATCH_UNITS)
-      }
+      units += unitsOf(part)
       const failed = retreat ? part.retreat(mapper) : part.release(mapper, request.wanted)
       const more = retreat ? part.mapped : part.held
       if (failed === undefined) {
-        if (more) budget.spend(PIECES_UNITS)
+        if (more) units = PIECES_UNITS
         else request.advance(part)
       } else if (!retreat && more && request.wanted && shortageOf(failed) !== undefined) {
         // Others are given back before it waits.
         request.shortage = failed
         request.advance(part)
       } else request.unreleased ??= failed
+      if (units >= BATCH_UNITS) {
+        budget.spend(units)
+        units = 0
+      }
     }
     budget.spend(units + 1)
     return retreat || request.shortage === undefined
