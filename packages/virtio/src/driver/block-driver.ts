@@ -159,9 +159,10 @@ export class BlockDriver {
         (eventIndex ? featureSet(VIRTIO_F_EVENT_IDX) : 0n) |
         (indirectDescriptors ? featureSet(VIRTIO_F_INDIRECT_DESC) : 0n),
     })
+    const { epoch, statistics } = transport
     const queue = await this.#addQueue()
+    transport.requireEpoch(epoch)
     const configuration = await this.#readConfiguration(features)
-    const { statistics } = transport
     const keep = this.#options.keepControlPages ?? false
     const control = new ControlPages(queue.size, pages, dma, keep)
     transport.attach(control)
@@ -383,16 +384,32 @@ export class BlockDriver {
   }
 
   async #readConfiguration(features: bigint): Promise<BlockConfiguration> {
-    const configuration = await this.transport.readConfiguration((registers) =>
+    const { transport } = this
+    const { epoch } = transport
+    const configuration = await transport.readConfiguration((registers) =>
       readBlockConfiguration(registers, features),
     )
+    // What the device said before a reset is not what it says after it.
+    transport.requireEpoch(epoch)
     this.#configuration = configuration
     return configuration
   }
 
   async #reread(): Promise<void> {
     const configuration = await this.#readConfiguration(this.transport.features)
-    for (const listener of this.#configurationListeners) listener(configuration)
+    for (const listener of this.#configurationListeners) {
+      try {
+        listener(configuration)
+      } catch (error) {
+        process.emitWarning(
+          `a listener of a block driver's configuration threw: ${String(error)}`,
+          {
+            type: 'XmcWarning',
+            code: 'WARN_XMC_LISTENER',
+          },
+        )
+      }
+    }
   }
 }
 

@@ -83,10 +83,12 @@ export class EntropyDriver {
       required: 0n,
       wanted: featureSet(VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC),
     })
+    const { epoch } = transport
     const requests = new RequestQueue<EntropyRequest>(transport.statistics)
     this.#requests = requests
     const size = this.#options.queueSize ?? 16
     const queue = await transport.addQueue(REQUEST_QUEUE, requests, { size })
+    transport.requireEpoch(epoch)
     requests.attach(queue, new EntropyHandler(transport.statistics))
     await transport.setDriverOk()
   }

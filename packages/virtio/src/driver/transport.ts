@@ -139,6 +139,22 @@ export class DriverTransport {
     return this.#failure
   }
 
+  /**
+   * Counts resets and failures: what was begun at another count is out of date, and must change nothing.
+   */
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /**
+   * For what takes several steps: a later step must not go on when a reset or a failure came between.
+   *
+   * @throws DeviceResetError `ERR_XMC_DEVICE_RESET`, or why the device was given up
+   */
+  requireEpoch(epoch: number): void {
+    if (epoch !== this.#epoch) throw this.#failure ?? new DeviceResetError()
+  }
+
   /** The features that were negotiated, as a set. */
   get features(): bigint {
     return this.#features
@@ -182,6 +198,8 @@ export class DriverTransport {
    */
   async negotiate(request: FeatureRequest): Promise<bigint> {
     await this.reset()
+    // Of several that waited for one reset, the last has the device: steps of the others are out of date.
+    this.#epoch++
     const steps = this.#steps()
     let status = VIRTIO_STATUS_ACKNOWLEDGE
     await steps.write(VIRTIO_MMIO_STATUS, status)
@@ -224,6 +242,7 @@ export class DriverTransport {
       throw new InvalidArgumentError('indirectFrom', 'a number from 2', indirectFrom)
     }
     const ring = await this.addRing(index, size)
+    const epoch = this.#epoch
     const queue = new DriverVirtqueue({
       index,
       ring: ring.writer,
@@ -239,7 +258,10 @@ export class DriverTransport {
       watchdog: this.#watchdog,
       statistics: this.statistics,
       notify: () => this.notify(index),
-      fail: (error) => this.fail(error),
+      // A notification of old may fail late.
+      fail: (error) => {
+        if (epoch === this.#epoch) this.fail(error)
+      },
     })
     this.#queues.push(queue)
     return queue
@@ -336,6 +358,12 @@ export class DriverTransport {
     this.#state = 'failed'
     this.#failure = error
     this.#stop()
+    this.#end(error)
+  }
+
+  /** Every request ends with `error`, whoever made it: the device will do none of them. */
+  #end(error: Error): void {
+    for (const queue of this.#queues) queue.fail(error)
     this.#listener.failed?.(error)
   }
 
@@ -356,14 +384,16 @@ export class DriverTransport {
       const failure = error instanceof Error ? error : new Error(String(error))
       this.#state = 'failed'
       this.#failure = failure
-      this.#listener.failed?.(failure)
+      this.#end(failure)
       throw failure
     }
     const reason = this.#failure ?? new DeviceResetError()
+    const queues = this.#queues
     if (!this.#takeBack(reason)) this.#failure = new DmaBrokenError()
     else this.#failure = this.#dma.broken ? new DmaBrokenError() : undefined
     this.statistics.resets++
     this.#state = this.#failure === undefined ? 'reset' : 'failed'
+    for (const queue of queues) queue.fail(reason)
     this.#listener.failed?.(reason)
     if (this.#failure !== undefined) throw this.#failure
   }
@@ -405,9 +435,7 @@ export class DriverTransport {
     this.#requireOpen()
     if (this.#failure !== undefined) throw this.#failure
     const epoch = this.#epoch
-    const requireCurrent = (): void => {
-      if (epoch !== this.#epoch) throw this.#failure ?? new DeviceResetError()
-    }
+    const requireCurrent = (): void => this.requireEpoch(epoch)
     return {
       read: async (register) => {
         requireCurrent()
@@ -449,6 +477,7 @@ export class DriverTransport {
     const status = await this.registers.read(VIRTIO_MMIO_STATUS)
     if (epoch !== this.#epoch) return
     if (status & VIRTIO_STATUS_DEVICE_NEEDS_RESET) this.fail(new DeviceNeedsResetError(status))
+    else if (status === 0) this.fail(new DeviceResetError())
     else await this.#listener.configurationChanged?.()
   }
 
@@ -474,6 +503,8 @@ export class DriverTransport {
     try {
       const status = await this.registers.read(VIRTIO_MMIO_STATUS)
       if (status & VIRTIO_STATUS_DEVICE_NEEDS_RESET) error = new DeviceNeedsResetError(status)
+      // By somebody else, who does not tell: the host, when it takes the device away.
+      else if (status === 0) error = new DeviceResetError()
     } catch (cause) {
       error = cause
     }

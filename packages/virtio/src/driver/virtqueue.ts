@@ -20,6 +20,11 @@ export interface QueueUser {
   completed(token: number, length: number): void
   /** A reset took the chain with this token back, not completed. */
   takenBack(token: number, error: Error): void
+  /**
+   * The device was given up, or reset: nothing that it has will be completed, and nothing more may be asked of
+   * it. What it has comes back with a reset.
+   */
+  fail?(error: Error): void
 }
 
 /** What a queue negotiated, and how it uses it. */
@@ -302,6 +307,11 @@ export class DriverVirtqueue {
     this.#closed = true
     this.#notifier.stop()
     for (let i = 0; i < this.#inFlight; i++) this.#watchdog.end()
+  }
+
+  /** Tells the user that the device was given up, or reset. */
+  fail(error: Error): void {
+    this.#user.fail?.(error)
   }
 
   /**
