@@ -69,14 +69,14 @@ describe('selectCases', () => {
   })
 })
 
-it.each(['--part=1/2', '--part=2/2'])('half of the suites (%s) ends one guest', (part) => {
+it('two cases of all suites end a guest, and a machine has two that may end', () => {
   const ending = new Set([
     ...endingIn('grants-of-guest', grantTableContract),
     ...endingIn('foreign-memory', foreignMemoryContract),
   ])
-  const { selected } = selectCases([part], suites, deviceModelSuites)
+  const { selected } = selectCases([], suites, deviceModelSuites)
   const names = selected.flatMap(({ suite: { name }, ids }) =>
     [...ids].map((id) => `${name}/${id}`),
   )
-  expect(names.filter((name) => ending.has(name))).toHaveLength(1)
+  expect(names.filter((name) => ending.has(name))).toHaveLength(2)
 })

@@ -22,6 +22,9 @@ const MISUSED = 2
 /** Seconds that a machine may be silent by default; no case is for half as long on a quiet one. */
 const DEFAULT_PATIENCE = 120
 
+/** The guest that lives as long as dom0, and one for each of the suites' two cases that end one. */
+const SUITES_GUESTS = 3
+
 /** Where a command line reads and writes. */
 export interface CommandEnvironment {
   readonly stdout: { write(text: string): unknown }
@@ -87,7 +90,7 @@ export async function runCommandLine(
     )
     .option(
       '--guests <count>',
-      'guests to start: 3 for the suites on one machine, 2 on each of two, 1 with --run',
+      'guests to start on each machine: 3 for the suites, 1 with --run',
       guests,
     )
     .option(
@@ -149,7 +152,7 @@ async function run(
         ...(options.run !== undefined && { file: existing(options.run) }),
         beside: options.with.map(existing),
         parameters: names,
-        guests: options.guests ?? usualGuests(options.run !== undefined, count),
+        guests: (options.guests ?? options.run === undefined) ? SUITES_GUESTS : 1,
         boot: options.boot,
         mayBuild: options.build,
         disks: options.disks,
@@ -179,15 +182,6 @@ async function run(
   if (options.json) stdout.write(json)
   if (options.results !== undefined) await writeFile(options.results, json)
   return exitCode
-}
-
-/**
- * The guest that lives as long as dom0, and one for each of the suites' two cases that end one; each of two machines has one
- * of these cases.
- */
-function usualGuests(ownProgram: boolean, machineCount: number): number {
-  if (ownProgram) return 1
-  return machineCount === 1 ? 3 : 2
 }
 
 function explain({ problems, tail, console }: RunOutcome, progress: Progress): void {
