@@ -67,8 +67,9 @@ export async function requireDistinct(paths: readonly string[]): Promise<void> {
 /** What tells a file from others, or the path where there is no file: disks need not be files. */
 async function identityOf(path: string): Promise<string> {
   try {
-    const { dev, ino } = await stat(path, { bigint: true })
-    return `${dev} ${ino}`
+    const found = await stat(path, { bigint: true })
+    // A block device may have several nodes.
+    return found.isBlockDevice() ? `device ${found.rdev}` : `${found.dev} ${found.ino}`
   } catch {
     return path
   }

@@ -14,7 +14,7 @@ const UNITS: ReadonlyMap<string, number> = new Map([
  *
  * @throws InvalidArgumentError of commander
  */
-export function parseBytes(text: string): number {
+function parseBytes(text: string): number {
   const [, digits = '', unit = ''] = /^(\d+)([KMGT]?)(?:iB)?$/i.exec(text) ?? []
   const bytes = Number(digits) * (UNITS.get(unit.toUpperCase()) ?? 1)
   if (digits !== '' && Number.isSafeInteger(bytes)) return bytes
