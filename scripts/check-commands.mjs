@@ -80,6 +80,10 @@ const decisions = [
     commands: ['npm install', 'npm pack', /^npm install @xmc\//],
     leftOut: 'check:packed, a step of npm run check, packs and installs the packages',
   },
+  {
+    commands: ['npx tsx example.ts', 'node example.ts'],
+    leftOut: 'packages/integration/test/readme.test.ts runs the example, without fetching tsx',
+  },
   { commands: ['npx pnpm install'], folder: '.' },
   { commands: ['npx vitest', 'XMC_SEED=1234 npx vitest run'], folder: 'packages/foreign' },
   {

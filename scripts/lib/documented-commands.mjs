@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { root } from './root.mjs'
 
 /** What starts a command in the middle of a sentence; alone, a name is no command. */
-const inline = /`((?:[A-Z][A-Z_]*=\S+ )*(?:npm|npx|node|arm-virt) [^`]+)`/g
+const inline = /`((?:[A-Z][A-Z_]*=\S+ )*(?:npm|npx|node|arm-virt)\s[^`]+)`/g
 
 /** A block of a shell's lines. */
 const block = /^```sh\n(.*?)^```$/gms
@@ -20,7 +20,8 @@ export function readDocumentedCommands() {
   for (const document of documents()) {
     const text = readFileSync(join(root, document), 'utf8')
     const lines = [...text.matchAll(block)].flatMap(([, body = '']) => body.split('\n'))
-    const named = [...text.matchAll(inline)].map(([, command = '']) => command)
+    // A sentence may break the line in the middle of a command.
+    const named = [...text.matchAll(inline)].map(([, command = '']) => command.replace(/\s+/g, ' '))
     for (const line of [...lines, ...named]) {
       // A comment is set off by spaces; a line that ends in & goes on beside the next.
       const command = line
