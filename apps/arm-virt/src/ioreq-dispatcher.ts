@@ -40,6 +40,7 @@ export class IoreqDispatcher {
   readonly #host: DispatcherHost
   readonly #page: IoreqPage
   readonly #channels: EventChannel[] = []
+  #closed = false
   /** Virtual CPUs whose slot was looked at. */
   readonly #seen = new Set<number>()
   readonly #counts = { reads: 0, writes: 0, invalidations: 0, held: 0, ignored: 0 }
@@ -69,6 +70,7 @@ export class IoreqDispatcher {
 
   /** Closes the event channels and destroys the server; guests that wait get no answer. */
   close(): void {
+    this.#closed = true
     for (const channel of this.#channels.splice(0)) channel.close()
     this.#server.close()
   }
@@ -83,7 +85,7 @@ export class IoreqDispatcher {
       wait = this.#perform(virtualCpu, request)
     } catch (error) {
       this.#counts.ignored += 1
-      if (request.read) this.#page.setData(virtualCpu, 0xffff_ffff, 0xffff_ffff)
+      if (request.read) this.#setData(virtualCpu, 0xffff_ffff, 0xffff_ffff)
       this.#host.report(error)
       // Some of its stores may have been done.
       wait = this.#settle()
@@ -93,8 +95,9 @@ export class IoreqDispatcher {
   }
 
   #complete(virtualCpu: number): void {
+    // The request itself, or what the processor waited for, may have closed everything, the page with it.
+    if (this.#closed) return
     this.#page.complete(virtualCpu)
-    // Undefined when everything was closed while the processor waited.
     this.#channels[virtualCpu]?.notify()
   }
 
@@ -125,8 +128,12 @@ export class IoreqDispatcher {
     const { space } = this.#host
     if (size === 8) {
       const value = space.loadBigUint64(page, offset)
-      this.#page.setData(virtualCpu, Number(value & 0xffff_ffffn), Number(value >> 32n))
-    } else this.#page.setData(virtualCpu, load(space, page, offset, size), 0)
+      this.#setData(virtualCpu, Number(value & 0xffff_ffffn), Number(value >> 32n))
+    } else this.#setData(virtualCpu, load(space, page, offset, size), 0)
+  }
+
+  #setData(virtualCpu: number, low: number, high: number): void {
+    if (!this.#closed) this.#page.setData(virtualCpu, low, high)
   }
 
   #write({ page, offset, size, dataLow, dataHigh }: IoRequest): void {

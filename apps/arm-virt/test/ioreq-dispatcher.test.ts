@@ -28,6 +28,8 @@ class Machine {
   readonly dispatcher: IoreqDispatcher
   /** What the next write has to wait for. */
   wait: Promise<void> | undefined
+  /** Called when the device is read. */
+  onRead: (() => void) | undefined
   invalidation: Promise<void> = Promise.resolve()
   readonly #listeners: (() => void)[] = []
 
@@ -35,12 +37,14 @@ class Machine {
     const root = new ContainerRegion({ name: 'root' })
     const registers = new DataView(this.registers.buffer)
     const device = {
-      read: (offset: number, size: number): number =>
-        size === 4
+      read: (offset: number, size: number): number => {
+        this.onRead?.()
+        return size === 4
           ? registers.getUint32(offset, true)
           : size === 2
             ? registers.getUint16(offset, true)
-            : registers.getUint8(offset),
+            : registers.getUint8(offset)
+      },
       write: (offset: number, value: number, size: number): void => {
         if (size === 4) registers.setUint32(offset, value, true)
         else if (size === 2) registers.setUint16(offset, value, true)
@@ -271,5 +275,36 @@ describe('the ioreq dispatcher', () => {
     await machine.wait
     await Promise.resolve()
     expect(machine.log).toEqual([])
+    // The page may be unmapped.
+    expect(machine.state()).toBe(IN_PROCESS)
+  })
+
+  it('touches no page that the request itself had closed', () => {
+    const machine = new Machine()
+    machine.onRead = () => machine.dispatcher.close()
+    expect(machine.request({ address: BASE, bits: READ, data: 7n })).toBe(7n)
+    expect(machine.state()).toBe(IN_PROCESS)
+    expect(machine.log).toEqual(['enable', 'close channel 0', 'close channel 1', 'close server'])
+  })
+
+  it('holds a processor whose request failed halfway, for what it had done', async () => {
+    const machine = new Machine()
+    const gate = makeGate()
+    machine.wait = gate.promise
+    // The second of two repetitions has no memory to take its data from.
+    machine.request({
+      address: BASE,
+      data: RAM + 8188n,
+      size: 4,
+      count: 2,
+      bits: POINTER,
+    })
+    expect(machine.reports.length).toBe(1)
+    expect(machine.state()).toBe(IN_PROCESS)
+    expect(machine.dispatcher.statistics).toMatchObject({ held: 1, ignored: 1 })
+    gate.open()
+    await machine.wait
+    await Promise.resolve()
+    expect(machine.state()).toBe(RESPONSE_READY)
   })
 })
