@@ -314,7 +314,7 @@ describe('an output that has ended', () => {
     output.destroy()
     await machine.idle()
     expect(machine.usedIndex(queue)).toBe(1)
-    expect(device.statistics).toMatchObject({ waiting: 0, dropped: 24 })
+    expect(device.statistics).toMatchObject({ waiting: 0, transmitted: 0, dropped: 40 })
   })
 
   test('errors of a stream are told, the first five and then how many, and by default warned of once', async () => {

@@ -5,7 +5,7 @@ import type { Writable } from 'node:stream'
  * limit of bytes that wait. Nothing that the stream does gets further than `onError`.
  */
 export class ConsoleOutput {
-  /** Bytes that were given to the stream. */
+  /** Bytes that the stream took. */
   written = 0
   /** Bytes that nobody takes: there was no room, or the stream had ended or failed. */
   dropped = 0
@@ -32,10 +32,10 @@ export class ConsoleOutput {
     this.#onIdle = onIdle
     this.#onError = onError
     // A stream that is destroyed forgets the write that it was busy with.
-    stream.on('close', () => this.#settle(this.#current))
+    stream.on('close', () => this.#settle(this.#current, false))
     stream.on('error', (error: Error) => {
       this.#onError(error)
-      this.#settle(this.#current)
+      this.#settle(this.#current, false)
     })
   }
 
@@ -67,14 +67,11 @@ export class ConsoleOutput {
     this.#current = write
     try {
       this.#stream.write(bytes, (error) => {
-        if (error === null || error === undefined) this.written += length
-        else this.dropped += length
-        this.#settle(write)
+        this.#settle(write, error === null || error === undefined)
       })
     } catch (error) {
-      this.dropped += length
       this.#onError(error instanceof Error ? error : new Error(String(error)))
-      this.#settle(write)
+      this.#settle(write, false)
     }
   }
 
@@ -85,9 +82,12 @@ export class ConsoleOutput {
     else this.dropped += 1
   }
 
-  #settle(write: Write | undefined): void {
+  /** Ends a write, once, however many of the stream's events say so. */
+  #settle(write: Write | undefined, taken: boolean): void {
     if (write === undefined || write !== this.#current) return
     this.#current = undefined
+    if (taken) this.written += write.length
+    else this.dropped += write.length
     if (this.#single.length > 0) {
       const bytes = Uint8Array.from(this.#single)
       this.#single = []
