@@ -1,3 +1,4 @@
+import diagnostics from 'node:diagnostics_channel'
 import { ClosedError, type MapCache, type RamListener, windowPage } from '@xmc/core'
 import { describe, expect, it, vi } from 'vitest'
 import { type GuestDouble, type TestPage, testPage } from './doubles/guest-double.ts'
@@ -221,6 +222,54 @@ function fail(text: string): () => void {
     throw new Error(text)
   }
 }
+
+describe('a release for a later turn', () => {
+  it('ends although the cache was closed while its entry was announced to somebody', async () => {
+    const { cache, double } = setUp(small(4), { retention: AT_ONCE })
+    const done = cache.unlockAsync(cache.lock(testPage(1), 0, 1, 0), 0)
+    cache.addRamListener(
+      once('added', () => {
+        cache.close()
+      }),
+    )
+    expect(double.mapped.size).toBe(4)
+    await done
+    expect(double.mapped.size).toBe(0)
+    expect(cache.statistics).toMatchObject({ entries: 0, holds: 0, callsUnderWay: 0 })
+  })
+})
+
+describe('a subscriber that uses the cache', () => {
+  it('may make what a request has found give way: the request maps it again', async () => {
+    const { cache, double } = setUp(small(4), { retention: AT_ONCE, quarantineBytes: 0 })
+    double.beforeMap = settle
+    const wide: Promise<number>[] = []
+    // Another request has mapped the bucket first; the unmap of what this one mapped fails, and whoever
+    // is told of that takes the room of the other.
+    const remap = once('added', () => cache.loadUint8(testPage(4), 0))
+    const onMap = (): void => {
+      remap.added(windowPage(0), 0)
+    }
+    const onFailure = (): void => {
+      wide.push(cache.lockAsync(testPage(0), 0, 3 * 16_384, 0))
+    }
+    diagnostics.subscribe('xen_remap_bucket', onMap)
+    diagnostics.subscribe('xmc_unmap_failed', onFailure)
+    try {
+      double.failNextUnmap = true
+      const place = cache.lock(testPage(5), 0, 1, 0)
+      expect(contentAt(cache, place)).toBe(5)
+      expect(cache.pageOf(place)).toBe(5)
+      expect(wide).toHaveLength(1)
+      await Promise.allSettled(wide)
+    } finally {
+      diagnostics.unsubscribe('xen_remap_bucket', onMap)
+      diagnostics.unsubscribe('xmc_unmap_failed', onFailure)
+    }
+    cache.close({ force: true })
+    expect([double.mapped.size, double.misuse]).toEqual([0, []])
+  })
+})
 
 describe('what a listener throws', () => {
   it('becomes a process warning where it reaches nobody, once', async () => {

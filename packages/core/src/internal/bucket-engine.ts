@@ -158,8 +158,8 @@ export class BucketEngine<Page extends number> {
 
   /** Ends a `park`: as `unlocked`, with the backend's asynchronous unmap. */
   async unpark(slot: number): Promise<void> {
-    // It was unmapped with everything else.
-    if (this.closed) return
+    // `close` has unmapped it with everything else; nothing has taken its place since.
+    if (this.table.flags[slot] === 0) return
     this.table.holds[slot] = this.table.holds[slot]! - 1
     if (!this.table.isFree(slot)) return
     this.table.stamp[slot] = this.epoch

@@ -296,7 +296,10 @@ export class Misses<Page extends number> {
       const other = this.engine.table.find(request)
       if (other >= 0) {
         this.engine.slots.tryClear({ slot, bucketCount, pageCount: pages.count, dummy: false })
-        return other
+        // Whoever was told that it failed may have made the other one give way.
+        const still = this.engine.table.find(request)
+        if (still >= 0) return still
+        continue
       }
       const complete = noMissing(step.errors, request)
       const holes = holesOf(step.errors)
