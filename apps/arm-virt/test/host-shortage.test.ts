@@ -1,4 +1,4 @@
-import { Hypervisor as Simulator } from '@xmc/sim'
+import { guestFrame, Hypervisor as Simulator } from '@xmc/sim'
 import { BlockDevice, type BlockRequestError, MemoryDisk } from '@xmc/virtio'
 import { GuestBuffer } from '@xmc/virtio/driver'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -83,4 +83,62 @@ describe('a host with less room than the requests in flight need', () => {
       expect(message).not.toContain('the driver has to')
     }
   })
+
+  it.each([
+    ['one disk', 1, 'synchronous'],
+    ['one disk, mapped without blocking', 1, 'asynchronous'],
+    ['two disks', 2, 'synchronous'],
+    ['two disks, mapped without blocking', 2, 'asynchronous'],
+  ] as const)(
+    'serves all requests of %s, although many try at once and fail for each other',
+    async (_what, disks, mapping) => {
+      const hypervisor = SimulatedHypervisor.create({ memoryBytes: 512 * 2 ** 20 })
+      onTestFinished(() => hypervisor.close())
+      const errors: BlockRequestError[] = []
+      const devices = Array.from(
+        { length: disks },
+        () =>
+          new BlockDevice({
+            disk: new MemoryDisk(2 ** 20),
+            onError: (error) => errors.push(error),
+          }),
+      )
+      const board = Board.open(hypervisor, {
+        devices,
+        addressing: 'foreign',
+        mapping,
+        foreignWindowBytes: 6 * 2 ** 20,
+      })
+      const guest = new SimulatedGuest(hypervisor, { addressing: 'foreign' })
+      // A page in each MiB, so that a request takes 3 of the 6 slots; the rings take one or two.
+      let next = 0
+      const scattered = {
+        allocate: () => guestFrame(0x48000 + 256 * (next++ % 256)),
+        free: () => {},
+        bytes: (frame: number, count: number) => hypervisor.guest.memory.view(frame, count),
+      }
+      const drivers = devices.map((_, slot) => guest.blockDriver(slot))
+      for (const driver of drivers) await driver.start()
+      const reads = drivers.flatMap((driver) =>
+        Array.from({ length: 30 }, () => {
+          const segments = Array.from({ length: 3 }, () => ({
+            buffer: new GuestBuffer(scattered, 4096),
+            offset: 0,
+            length: 4096,
+          }))
+          return driver.read(0, segments)
+        }),
+      )
+      await Promise.all(reads)
+      expect(errors).toEqual([])
+      const { shares, foreign } = board.statistics
+      for (const [window] of shares) expect(window?.most).toBeLessThanOrEqual(6)
+      // Whoever waits tries again when something was released, not all the time.
+      const refused = shares.reduce((sum, [window]) => sum + (window?.refused ?? 0), 0)
+      expect(refused).toBeLessThan(1000)
+      expect(foreign.misses).toBeLessThan(3000)
+      for (const driver of drivers) await driver.close()
+      await board.close()
+    },
+  )
 })

@@ -105,10 +105,16 @@ export class SpaceMapping extends SpaceAccess {
    * do not count as what may be released.
    *
    * @returns how to wait no longer; undefined when waiting does not help: nothing is held that would be released,
-   * and room outside the process was looked for during 2.5 s. Then the request could never fit.
+   * and whoever waits has looked again for 70 ms, or for 2.5 s where the room would be made outside the process.
+   * Then the request could never fit.
    */
   awaitRoom(client: () => void): (() => void) | undefined {
-    return this.room.wait(client, this.live <= this.kept)
+    return this.awaitRoomFor(this, client)
+  }
+
+  /** @internal */
+  awaitRoomFor(owner: object, client: () => void): (() => void) | undefined {
+    return this.room.wait(client, this.live <= this.kept, owner)
   }
 
   /** @internal */

@@ -89,7 +89,7 @@ export class SpaceUser {
 
   /** As `AddressSpace.awaitRoom`. */
   awaitRoom(client: () => void): (() => void) | undefined {
-    return this.space.awaitRoom(client)
+    return this.space.awaitRoomFor(this, client)
   }
 
   /**

@@ -28,6 +28,28 @@ function refused(refusal: Error, transfers = 1) {
   return { ...all, held, calls, wait }
 }
 
+interface Waits {
+  awaitRoom(client: () => void): (() => void) | undefined
+}
+
+/** Waits again whenever it is called, until waiting does not help; gives the times of all that, in ms. */
+function looksOf(space: Waits): number[] {
+  const start = performance.now()
+  const times: number[] = []
+  const look = (): void => {
+    times.push(Math.round(performance.now() - start))
+    space.awaitRoom(look)
+  }
+  look()
+  vi.advanceTimersByTime(20_000)
+  return times
+}
+
+/** Whether it waits for longer than it would where nothing is held. */
+function waitsForLong(space: Waits): boolean {
+  return looksOf(space).length > 9
+}
+
 describe('awaitRoom', () => {
   test('calls once, in a later turn, after a release', () => {
     const { held, calls, wait } = refused(WINDOW_FULL)
@@ -106,45 +128,83 @@ describe('awaitRoom', () => {
     expect(calls).toEqual(['a'])
   })
 
-  test('says that waiting does not help where nothing is held', () => {
-    const { calls, wait } = refused(WINDOW_FULL, 0)
-    expect(wait('a')).toBeUndefined()
-    vi.advanceTimersByTime(10_000)
-    expect(calls).toEqual([])
+  test('says that waiting does not help where nothing is held, after looks for 70 ms', () => {
+    const { space } = refused(WINDOW_FULL, 0)
+    expect(looksOf(space)).toEqual([0, 10, 30, 70])
+    // The next request has as much time.
+    expect(looksOf(space)).toEqual([0, 10, 30, 70])
+  })
+
+  test('calls those who wait one after the other where nothing is held', () => {
+    const { space, calls } = refused(WINDOW_FULL, 0)
+    const users = ['a', 'b', 'c'].map((name) => space.registerUser({ name }))
+    for (const user of users) user.awaitRoom(() => calls.push(user.name))
+    vi.advanceTimersByTime(15)
+    expect(calls).toEqual(['a'])
+    vi.advanceTimersByTime(20)
+    expect(calls).toEqual(['a', 'b', 'c'])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('gives everybody who waits looks of their own', () => {
+    const { space } = refused(WINDOW_FULL, 0)
+    const users = ['a', 'b'].map((name) => space.registerUser({ name }))
+    expect(users.map(looksOf)).toEqual([
+      [0, 10, 30, 70],
+      [0, 10, 30, 70],
+    ])
+  })
+
+  test('begins to count anew when something is held', () => {
+    const { memory, space } = refused(WINDOW_FULL, 0)
+    for (let look = 0; look < 3; look++) expect(space.awaitRoom(() => {})).toBeTypeOf('function')
+    memory.refusal = undefined
+    const held = space.map(0x40003, 0, 16, true)
+    expect(space.awaitRoom(() => {})).toBeTypeOf('function')
+    held.release(0)
+    for (let look = 0; look < 3; look++) expect(space.awaitRoom(() => {})).toBeTypeOf('function')
+    expect(space.awaitRoom(() => {})).toBeUndefined()
+  })
+
+  test('and when the last look was long ago', () => {
+    const { space } = refused(WINDOW_FULL, 0)
+    for (let look = 0; look < 3; look++) expect(space.awaitRoom(() => {})).toBeTypeOf('function')
+    vi.advanceTimersByTime(5000)
+    expect(space.awaitRoom(() => {})).toBeTypeOf('function')
   })
 
   test('says so where only what is kept for long is held: rings, and mappings that say so', () => {
-    const { memory, space, held, wait } = refused(WINDOW_FULL)
+    const { memory, space, held } = refused(WINDOW_FULL)
     memory.refusal = undefined
     const ring = space.openRing(0x40002, 0, 64, true)
+    expect(waitsForLong(space)).toBe(true)
     held[0]?.keep()
     held[0]?.keep()
-    expect(wait('a')).toBeUndefined()
+    expect(waitsForLong(space)).toBe(false)
     held[0]?.release(0)
-    expect(wait('a')).toBeUndefined()
+    expect(waitsForLong(space)).toBe(false)
     ring.close()
     space.map(0x40003, 0, 16, true)
-    expect(wait('a')).toBeTypeOf('function')
+    expect(waitsForLong(space)).toBe(true)
   })
 
   test('a bounce buffer that is kept does not count either', () => {
-    const { space, wait } = refused(WINDOW_FULL, 0)
+    const { space } = refused(WINDOW_FULL, 0)
     const bounced = space.map(0x2000, 0, 4, true)
-    expect(wait('a')).toBeTypeOf('function')
+    expect(waitsForLong(space)).toBe(true)
     bounced.keep()
     bounced.keep()
-    expect(wait('b')).toBeUndefined()
+    expect(waitsForLong(space)).toBe(false)
     bounced.release(0)
-    const other = space.map(0x2000, 0, 4, true)
-    expect(wait('c')).toBeTypeOf('function')
-    other.release(0)
+    space.map(0x2000, 0, 4, true)
+    expect(waitsForLong(space)).toBe(true)
   })
 
   test('a map that takes time counts as held from its start', async () => {
-    const { memory, space, wait } = refused(WINDOW_FULL, 0)
+    const { memory, space } = refused(WINDOW_FULL, 0)
     memory.refusal = undefined
     const coming = space.mapAsync(0x40003, 0, 16, true)
-    expect(wait('a')).toBeTypeOf('function')
+    expect(waitsForLong(space)).toBe(true)
     const mapping = await coming
     mapping.release(0)
   })
@@ -164,42 +224,31 @@ describe('awaitRoom', () => {
   })
 
   test('and during 2.55 s where nothing is held', () => {
-    const { space, wait } = refused(MAP_TRACK, 0)
-    let looks = 0
-    let last: unknown = 'none'
-    const look = (): void => {
-      looks++
-      last = space.awaitRoom(look)
-    }
-    look()
-    vi.advanceTimersByTime(60_000)
-    expect(looks).toBe(9)
-    expect(last).toBeUndefined()
-    // The next request has as much time.
-    expect(wait('a')).toBeTypeOf('function')
+    const { space } = refused(MAP_TRACK, 0)
+    const looks = looksOf(space)
+    expect(looks).toEqual([0, 10, 30, 70, 150, 310, 630, 1270, 2270])
+    expect(looksOf(space)).toEqual(looks)
   })
 
-  test('pages whose unmap failed, and which are tried again, are waited for as well', () => {
+  test('pages whose unmap failed, and which are tried again, are waited for as long', () => {
     const usage = { lockedPages: 8, shortage: 'passing' } as const
     const lost = refused(new WindowFullError('foreign', 1, 16, { ...usage, lostPages: 8 }), 0)
-    expect(lost.wait('a')).toBeTypeOf('function')
-    vi.advanceTimersByTime(10)
-    expect(lost.calls).toEqual(['a'])
+    expect(looksOf(lost.space)).toHaveLength(9)
     const locked = refused(new WindowFullError('foreign', 1, 16, { ...usage, lostPages: 0 }), 0)
-    expect(locked.wait('a')).toBeUndefined()
+    expect(looksOf(locked.space)).toHaveLength(4)
   })
 
   test('also `mapAsync` tells which room was missing', async () => {
-    const { memory, space, wait } = refused(MAP_TRACK, 0)
+    const { memory, space } = refused(MAP_TRACK, 0)
     memory.refusal = WINDOW_FULL
     await expect(space.mapAsync(0x40001, 0, 16, true)).rejects.toBe(WINDOW_FULL)
-    expect(wait('a')).toBeUndefined()
+    expect(looksOf(space)).toHaveLength(4)
     memory.refusal = MAP_TRACK
     await expect(space.mapAsync(0x40001, 0, 16, true)).rejects.toBe(MAP_TRACK)
-    expect(wait('a')).toBeTypeOf('function')
+    expect(looksOf(space)).toHaveLength(9)
     memory.refusal = MISSING
     expect(caught(() => space.map(0x40001, 0, 16, true))).toBe(MISSING)
-    expect(wait('b')).toBeTypeOf('function')
+    expect(looksOf(space)).toHaveLength(9)
   })
 
   test('a space that is closed calls nobody', () => {

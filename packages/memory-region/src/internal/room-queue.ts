@@ -7,8 +7,15 @@ const FIRST_LOOK = 10
 /** Most milliseconds between two looks. */
 const LAST_LOOK = 1000
 
-/** Looks for room outside the process while nothing of the space would be released: 2.55 s in all. */
-const LOOKS_WHEN_IDLE = 8
+/**
+ * Looks for room while nothing of the space would be released. Outside the process: 2.55 s in all. Inside: 70 ms, since
+ * what a map failed for may have been released before somebody came to wait, by others who tried at the same time.
+ */
+const LOOKS_OUTSIDE = 8
+const LOOKS_INSIDE = 3
+
+/** Milliseconds after which a look belongs to something else that is missing. */
+const FORGOTTEN = 4 * LAST_LOOK
 
 /** Milliseconds between two calls of those who wait, so that their own attempts do not keep the process busy. */
 const LEAST_PAUSE = 1
@@ -29,7 +36,9 @@ export class RoomQueue {
   waiting = false
   private readonly clients: Set<() => void> = new Set()
   private outside = false
-  private idleLooks = 0
+  /** Looks of each who waits, since something was held last, and when the last one was. */
+  private readonly idleLooks: Map<object, { readonly count: number; readonly at: number }> =
+    new Map()
   private delay = 0
   private look: NodeJS.Timeout | undefined
   /** Takes back the call that is due. */
@@ -49,19 +58,23 @@ export class RoomQueue {
    * Calls `client` once, in a later turn, when there may be room.
    *
    * @param idle whether nothing is held that would be released
+   * @param owner who waits
    * @returns how to wait no longer; undefined where waiting does not help
    */
-  wait(client: () => void, idle: boolean): (() => void) | undefined {
-    if (!idle) this.idleLooks = 0
-    else if (!this.outside || this.idleLooks >= LOOKS_WHEN_IDLE) {
-      this.idleLooks = 0
-      return undefined
-    } else this.idleLooks += 1
+  wait(client: () => void, idle: boolean, owner: object): (() => void) | undefined {
+    const at = performance.now()
+    const looks = this.idleLooks.get(owner)
+    // What was looked for long ago was found.
+    const count = looks === undefined || at - looks.at > FORGOTTEN ? 0 : looks.count
+    if (!idle || count >= (this.outside ? LOOKS_OUTSIDE : LOOKS_INSIDE)) {
+      this.idleLooks.delete(owner)
+      if (idle) return undefined
+    } else this.idleLooks.set(owner, { count: count + 1, at })
     // An object of its own: the same function may wait twice.
     const entry = (): void => client()
     this.clients.add(entry)
     this.waiting = true
-    this.look ??= setTimeout(() => this.callClients(), this.nextDelay())
+    this.look ??= setTimeout(() => this.callFirst(), idle ? delayOf(count) : this.nextDelay())
     return () => {
       if (this.clients.delete(entry) && this.clients.size === 0) this.stop()
     }
@@ -86,6 +99,7 @@ export class RoomQueue {
   /** Forgets who waits. */
   close(): void {
     this.clients.clear()
+    this.idleLooks.clear()
     this.stop()
   }
 
@@ -93,6 +107,18 @@ export class RoomQueue {
     if (!this.outside) return LAST_LOOK
     this.delay = this.delay === 0 ? FIRST_LOOK : Math.min(2 * this.delay, LAST_LOOK)
     return this.delay
+  }
+
+  /** Calls one alone, so that those who try at the same time do not take each other's room for ever. */
+  private callFirst(): void {
+    this.look = undefined
+    this.lastCall = performance.now()
+    const [first] = this.clients
+    if (first === undefined) return
+    this.clients.delete(first)
+    if (this.clients.size === 0) this.stop()
+    else this.look = setTimeout(() => this.callFirst(), FIRST_LOOK)
+    first()
   }
 
   private callClients(): void {
@@ -114,4 +140,9 @@ export class RoomQueue {
     this.takeBack?.()
     this.takeBack = undefined
   }
+}
+
+/** Milliseconds until a look where nothing is held, after `count` others. */
+function delayOf(count: number): number {
+  return Math.min(FIRST_LOOK * 2 ** count, LAST_LOOK)
 }

@@ -57,6 +57,8 @@ export class SlotAccount {
   used = 0
   /** Most slots in use at a time. */
   most = 0
+  /** Of `used`, slots of maps that are under way. */
+  private expected = 0
   /** Maps that were refused, so that others get theirs. */
   refused = 0
   /** Mappings at each slot. */
@@ -90,18 +92,21 @@ export class SlotAccount {
   /** Counts the slots of a mapping, but those that the user had already. */
   take(windowPage: number, pageCount: number): void {
     this.change(this.count(windowPage, pageCount, 1))
-    if (this.used > this.most) this.most = this.used
+    const taken = this.used - this.expected
+    if (taken > this.most) this.most = taken
   }
 
   /** As `check`, for a map that takes time: its slots count at once. */
   expect(page: number, pageCount: number): number {
     const needed = this.check(page, pageCount)
+    this.expected += needed
     this.change(needed)
     return needed
   }
 
   /** A range that was expected was not mapped, or is to be taken. */
   settle(expected: number): void {
+    this.expected -= expected
     this.change(-expected)
   }
 

@@ -151,13 +151,14 @@ export class QueuePump implements TurnClient, RoomClient {
 
   private mapRing(layout: SplitQueueLayout, since: number): void {
     const { host, epoch } = this
+    const begun = host.room.begin()
     if (!host.asynchronous) {
       try {
         this.started(epoch, SplitQueue.map(layout, host.mapper))
         return
       } catch (error) {
         if (!(error instanceof Error && isPagedOut(error.cause))) {
-          this.ringFailed(epoch, layout, since, error)
+          this.ringFailed(epoch, layout, since, begun, error)
           return
         }
       }
@@ -168,7 +169,7 @@ export class QueuePump implements TurnClient, RoomClient {
       (ring) => this.ringCame(epoch, ring),
       (error: unknown) => {
         this.done(epoch)
-        this.ringFailed(epoch, layout, since, error)
+        this.ringFailed(epoch, layout, since, begun, error)
       },
     )
   }
@@ -192,12 +193,13 @@ export class QueuePump implements TurnClient, RoomClient {
     epoch: QueueEpoch,
     layout: SplitQueueLayout,
     since: number,
+    begun: number,
     error: unknown,
   ): void {
     if (!epoch.live) return
     const { room } = this.host
     const began = since < 0 ? room.time : since
-    if (shortageOf(error) === undefined || !room.wait(this, error, began)) {
+    if (shortageOf(error) === undefined || !room.wait(this, error, began, room.wasAlone(begun))) {
       this.host.fault(error)
       return
     }
@@ -307,7 +309,10 @@ export class QueuePump implements TurnClient, RoomClient {
     this.current += 1
     if (this.current > this.mostInFlight) this.mostInFlight = this.current
     this.sequence += 1
-    this.goOn(new QueueRequest(this.index, head, this.epoch, this.sequence, host.asynchronous))
+    const { epoch, index, sequence } = this
+    const request = new QueueRequest(index, head, epoch, sequence, host.asynchronous)
+    request.begun = host.room.begin()
+    this.goOn(request)
   }
 
   // Requests
@@ -471,6 +476,7 @@ export class QueuePump implements TurnClient, RoomClient {
   private waitForRoom(request: QueueRequest): void {
     const { host, waiting } = this
     const { room } = host
+    const wasAlone = room.wasAlone(request.begun)
     if (this.attempt === request) this.attempt = undefined
     if (request.waitingSince < 0) {
       request.waitingSince = room.time
@@ -478,7 +484,7 @@ export class QueuePump implements TurnClient, RoomClient {
     }
     const at = waiting.findIndex(({ sequence }) => sequence > request.sequence)
     waiting.splice(at < 0 ? waiting.length : at, 0, request)
-    if (room.wait(this, request.shortage, request.waitingSince)) return
+    if (room.wait(this, request.shortage, request.waitingSince, wasAlone)) return
     waiting.splice(waiting.indexOf(request), 1)
     this.memory.giveUp(request)
     this.postpone(request)
@@ -493,6 +499,7 @@ export class QueuePump implements TurnClient, RoomClient {
       const request = this.waiting.shift()
       if (request === undefined) return
       this.attempt = request
+      request.begun = this.host.room.begin()
       request.shortage = undefined
       if (request.stage === 'retreat') request.begin(request.resumed)
       else request.begin('release')
@@ -500,7 +507,8 @@ export class QueuePump implements TurnClient, RoomClient {
       // It waits again: so do those behind it.
       if (this.waiting.includes(request)) return
     }
-    if (this.waiting.length > 0) this.maybeRoom = true
+    // The turn is over; an attempt that takes time tells by itself how it ended.
+    if (this.attempt === undefined && this.waiting.length > 0) this.maybeRoom = true
   }
 
   /** A request has what it needs, or has ended: those behind it may try. */

@@ -66,6 +66,8 @@ export class QueueRequest extends DescriptorChain {
   resumed: RequestStage = 'walk'
   /** When it began to wait for room, in ms; -1 when it does not. */
   waitingSince = -1
+  /** What says whether nothing beside it took memory since it began to. */
+  begun = -1
   private last: BufferPart | undefined = undefined
 
   constructor(

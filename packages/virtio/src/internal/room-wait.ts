@@ -33,11 +33,24 @@ export class RoomWait {
   private cancel: (() => void) | undefined
   private timer: NodeJS.Timeout | undefined
   private delay = FIRST_LOOK
+  /** Operations that began to take memory. */
+  private begun = 0
 
   constructor(memory: GuestMemory, patience: number, holding: () => number) {
     this.memory = memory
     this.patience = patience
     this.holding = holding
+  }
+
+  /** Notes that an operation begins to take memory. Returns what `wasAlone` takes. */
+  begin(): number {
+    this.begun += 1
+    return this.holding() <= 1 ? this.begun : -1
+  }
+
+  /** Whether no other operation of the transport has had memory since `begin`, or begun to take any. */
+  wasAlone(begun: number): boolean {
+    return begun === this.begun
   }
 
   /** The time in ms, for `since` of a wait. */
@@ -50,11 +63,14 @@ export class RoomWait {
    *
    * @param error why there was none
    * @param since when it began to wait for that
+   * @param wasAlone whether nothing beside it took memory while it tried. Else it may have failed for what others
+   * of the transport had, and have given back by now
    * @returns false when waiting does not help: the request could never fit
    */
-  wait(client: RoomClient, error: unknown, since: number): boolean {
-    const alone = this.holding() === 0
-    if (alone && shortageOf(error) === 'lasting') return false
+  wait(client: RoomClient, error: unknown, since: number, wasAlone: boolean): boolean {
+    const isHeld = this.holding() > 0
+    if (!isHeld && shortageOf(error) === 'lasting') return false
+    const alone = wasAlone && !isHeld
     const { memory } = this
     if (this.cancel === undefined && memory.awaitRoom !== undefined) {
       this.cancel = memory.awaitRoom(() => {
