@@ -312,6 +312,25 @@ describe('holesOf', () => {
   })
 })
 
+it('counts a memory area for each run of pages of an entry, for each gap, and for the one beside it', () => {
+  const table = new BucketTable(8, 4)
+  const areas = (...errors: number[]): number => {
+    table.insertRun(0, { first: 0, count: 4 }, 0, 1, Int32Array.from(errors))
+    const found = table.areas[0]!
+    table.remove(0)
+    return found
+  }
+  expect(areas(0, 0, 0, 0)).toBe(2)
+  expect(areas(22, 0, 0, 0)).toBe(3)
+  expect(areas(0, 22, 0, 22)).toBe(5)
+  expect(areas(22, 22, 22, 22)).toBe(2)
+  const errors = Int32Array.of(0, 22, 0, 0)
+  table.insertRun(0, { first: 0, count: 4 }, 0, 1, errors)
+  errors[1] = 0
+  table.countAreas(0)
+  expect(table.areas[0]).toBe(2)
+})
+
 /** Indexes of single buckets that share a chain, found by how many entries a search visits. */
 function collidingIndexes(table: BucketTable, count: number): number[] {
   const first = 1000

@@ -85,4 +85,17 @@ describe('HitTable', () => {
     table.enter(2, 1024, false)
     expect(lookUp(table, 2, false)).toBe(1024)
   })
+
+  it('gives the read-only mapping to be read, whichever was entered first', () => {
+    for (const first of [false, true]) {
+      const table = new HitTable(true)
+      table.enter(4, first ? 1024 : 512, first)
+      table.enter(4, first ? 512 : 1024, !first)
+      expect(lookUp(table, 4, false)).toBe(512)
+      expect(lookUp(table, 4, true)).toBe(1024)
+      // Used again, it is entered again.
+      table.enter(4, 1024, true)
+      expect(lookUp(table, 4, false)).toBe(512)
+    }
+  })
 })

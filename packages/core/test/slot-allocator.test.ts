@@ -115,4 +115,14 @@ describe('SlotAllocator', () => {
     expect(slots.allocate(5)).toBe(-1)
     expect(slots.allocate(4)).toBe(0)
   })
+
+  it('gives the slot that was freed last when told so, though it has not rested, and a fresh one without any', () => {
+    const slots = new SlotAllocator(8, 4)
+    times(3, () => slots.allocate(1))
+    slots.free(0, 1)
+    slots.free(2, 1)
+    expect(slots.allocate(1, true)).toBe(2)
+    expect(slots.allocate(1, true)).toBe(0)
+    expect(slots.allocate(1, true)).toBe(3)
+  })
 })

@@ -241,6 +241,12 @@ export class WindowShare implements WindowAreas {
     return this.#account.isTight
   }
 
+  #optionOfLimit(): string {
+    const option = 'the option memoryAreas of openWindow'
+    const budget = 'memoryAreas().budget, of which a window takes a quarter'
+    return this.#limit === undefined ? `${option}, or ${budget}` : option
+  }
+
   /** Notes what the window takes now. @internal */
   note(areas: number, alternations: number, mappedPages: number): void {
     const { counts } = this
@@ -270,7 +276,7 @@ export class WindowShare implements WindowAreas {
       used,
       limit,
       option: isOwn
-        ? 'the option memoryAreas of openWindow'
+        ? this.#optionOfLimit()
         : `memoryAreas().budget, and vm.max_map_count, which is ${this.#account.limit}`,
       shortage: (isOwn ? own : areas) > limit ? 'lasting' : 'passing',
     })

@@ -126,9 +126,10 @@ it('refuses a map beyond the part of its window, changes nothing then, and goes 
       needed: 2,
       used: 124,
       limit: 125,
-      option: 'the option memoryAreas of openWindow',
+      option:
+        'the option memoryAreas of openWindow, or memoryAreas().budget, of which a window takes a quarter',
       message:
-        'a window of host memory: 2 memory areas are needed, and 124 of 125 are in use: release mappings, or raise the option memoryAreas of openWindow',
+        'a window of host memory: 2 memory areas are needed, and 124 of 125 are in use: release mappings, or raise the option memoryAreas of openWindow, or memoryAreas().budget, of which a window takes a quarter',
     }),
   )
   expect(window.mappedPages).toBe(61)

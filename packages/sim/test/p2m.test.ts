@@ -102,6 +102,12 @@ describe('lookups', () => {
     expect(p2m.extentAround(15)).toBeUndefined()
   })
 
+  test('the run of a frame is another object once it has changed', () => {
+    const run = p2m.runAt(22)
+    expect(run).toBe(p2m.runAt(21))
+    expect(p2m.runAt(15)).toBeUndefined()
+  })
+
   test('a hole cannot be paged out', () => {
     expect(() => p2m.setPagedOut(15, true)).toThrow(
       expect.objectContaining({ code: 'ERR_XMC_ARGUMENT' }),

@@ -72,7 +72,8 @@ export class AreaRoom<Page extends number> {
     const { areas, engine } = this
     if (areas === undefined || !isShortOfAreas(error)) return error
     const { needed, used, limit, option } = error
-    const waits = engine.table.entries.length > 0 || (limit !== areas.limit && areas.othersUse)
+    const isAlone = engine.table.entries.length === 0 && engine.calls.count <= 1
+    const waits = !isAlone || (limit !== areas.limit && areas.othersUse)
     const shortage = waits && error.shortage === 'passing' ? 'passing' : 'lasting'
     return new MemoryAreasError({ who: engine.name, needed, used, limit, option, shortage })
   }
