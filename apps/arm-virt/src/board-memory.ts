@@ -46,7 +46,8 @@ export class BoardMemory {
   readonly system: ContainerRegion
   /**
    * What devices reach: memory and nothing else, so that no address that a guest hands out leads a
-   * device to registers, its own among them.
+   * device to registers, its own among them. Each device is a user of it, with its share of the windows; its write
+   * listeners hear of everything that devices store.
    */
   readonly dma: AddressSpace
   /** The windows, and how large they came out. */
