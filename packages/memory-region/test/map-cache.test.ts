@@ -107,6 +107,24 @@ describe('a map cache behind a region', () => {
     expect(table.mappedPages).toBe(0)
   })
 
+  test('a user of the space has slots of both windows: a bucket of RAM, each page of a grant', () => {
+    const { foreign, granted, space } = setUp()
+    expect([foreign.pagesPerSlot, granted.pagesPerSlot]).toEqual([256, 1])
+    const user = space.registerUser({ name: 'disk' })
+    // Two mappings of the bucket at 0x40000, one over it and the next, and three granted pages.
+    const held = [
+      user.map(0x40012, 0, 4096, true),
+      user.map(0x40013, 0, 4096, false),
+      user.map(0x400ff, 8, 4096, false),
+      user.map(grantPage(7), 4, 8192, true),
+    ]
+    const slots = () => Object.fromEntries(user.shares.map(({ backing, used }) => [backing, used]))
+    // The mapping over two buckets has slots of its own.
+    expect(slots()).toEqual({ foreign: 3, grants: 3 })
+    for (const mapping of held) mapping.release(0)
+    expect(slots()).toEqual({ foreign: 0, grants: 0 })
+  })
+
   test('S72 S73 a ROM in guest memory is one locked mapping of 1 MiB, in which every page is found', () => {
     const { guest, foreign } = setUp()
     const block = new ResidentBlock({ backing: foreign, firstPage: 0x80000, length: 0x40000 })
