@@ -13,12 +13,11 @@ export {
 } from './memory-file.ts'
 export * from './platform.ts'
 export * from './punch-hole.ts'
+export { type HostMemoryWindow, openWindow } from './window.ts'
+export * from './window-mappings.ts'
 export {
-  type HostMemoryWindow,
-  openWindow,
   WindowAllocationError,
   type WindowOptions,
   type WindowSizeReason,
-} from './window.ts'
-export * from './window-mappings.ts'
+} from './window-options.ts'
 export * from './window-target.ts'

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { checkOptions, InvalidArgumentError, MemoryAreasError, type WindowAreas } from '@xmc/core'
 
 /** What the kernel allows where it does not say: Linux's default of vm.max_map_count. */
-export const USUAL_MEMORY_AREA_LIMIT = 65_530
+const USUAL_MEMORY_AREA_LIMIT = 65_530
 
 /** Part of the kernel's limit that all windows of a process may take; the rest is V8's and everybody else's. */
 const BUDGET_SHARE = 3 / 4
