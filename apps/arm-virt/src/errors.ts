@@ -1,4 +1,4 @@
-import { XmcError } from '@xmc/core'
+import { countOf, XmcError } from '@xmc/core'
 import type { DomainEnd } from './hypervisor.ts'
 
 /** `ERR_XMC_RAM_SIZE`: the guest is to have more RAM than the address map has room for. */
@@ -130,7 +130,7 @@ export class LeftoversError extends XmcError {
   constructor(leftovers: readonly string[]) {
     super(
       'ERR_XMC_LEFTOVERS',
-      `${leftovers.length === 1 ? '1 thing was' : `${leftovers.length} things were`} left after the end, which is an error of this program: ${leftovers.join('; ')}`,
+      `${countOf(leftovers.length, 'thing was', 'things were')} left after the end, which is an error of this program: ${leftovers.join('; ')}`,
     )
     this.leftovers = leftovers
   }

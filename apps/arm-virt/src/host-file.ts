@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
+import { countOf } from '@xmc/core'
 import { DiskError } from '@xmc/virtio'
 import { DataMismatchError } from './errors.ts'
 
@@ -141,7 +142,7 @@ export class ComparedFile {
 }
 
 function truncated(path: string, length: number, bytes: number): DiskError {
-  const detail = `the file ends at ${length} and had ${bytes} bytes when it was opened`
+  const detail = `the file ends at ${length} and had ${countOf(bytes, 'byte')} when it was opened`
   return new DiskError(path, 'truncated', detail)
 }
 

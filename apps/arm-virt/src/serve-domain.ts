@@ -1,4 +1,4 @@
-import { checkOptions, type OptionNames } from '@xmc/core'
+import { checkOptions, countOf, type OptionNames } from '@xmc/core'
 import { MAX_GRANT_FRAMES } from '@xmc/memory-region'
 import { BlockDevice, type BlockRequestError } from '@xmc/virtio'
 import { Board, type BoardStatistics } from './board.ts'
@@ -144,8 +144,7 @@ async function serveWith(
   let unsubscribe: (() => void) | undefined
   try {
     noteWindows(board, onNotice)
-    const count = disks.length === 1 ? '1 disk' : `${disks.length} disks`
-    onNotice?.(`serving ${count} to domain ${domain}, ${addressing}`)
+    onNotice?.(`serving ${countOf(disks.length, 'disk')} to domain ${domain}, ${addressing}`)
     unsubscribe = options.onServing?.(lookAtSizes)
     end = await endOfServing(hypervisor, options.signal)
   } finally {

@@ -218,7 +218,7 @@ export class LockLimitError extends XmcError {
     super(
       'ERR_XMC_LOCK_LIMIT',
       () =>
-        `${cache}: page ${hex(page)} already has ${limit} locks at one offset, the limit: release some`,
+        `${cache}: page ${hex(page)} already has ${countOf(limit, 'lock')} at one offset, the limit: release some`,
     )
     this.limit = limit
   }
@@ -320,7 +320,7 @@ export class UnmapFailedError extends XmcError {
   constructor(cache: string, windowPage: number, pageCount: number, cause: unknown) {
     super(
       'ERR_XMC_UNMAP_FAILED',
-      `${cache}: ${pageCount} pages at window page ${windowPage} could not be unmapped: the place is out of use until they are; flush() and close() try again`,
+      `${cache}: ${countOf(pageCount, 'page')} at window page ${windowPage} could not be unmapped: the place is out of use until they are; flush() and close() try again`,
       { cause },
     )
     this.windowPage = windowPage
@@ -333,7 +333,7 @@ export class NotMappedError extends XmcError {
   constructor(cache: string, page: number, pageCount: number) {
     super(
       'ERR_XMC_NOT_MAPPED',
-      `${cache}: nothing is mapped at page ${hex(page)} with ${pageCount} pages: give the address and length of the mapping to replace`,
+      `${cache}: nothing is mapped at page ${hex(page)} with ${countOf(pageCount, 'page')}: give the address and length of the mapping to replace`,
     )
   }
 }
@@ -363,7 +363,7 @@ export class BusyError extends XmcError {
     super(
       'ERR_XMC_BUSY',
       calls === 0
-        ? `${what} has ${locks} locks outstanding: release them first`
+        ? `${what} has ${countOf(locks, 'lock')} outstanding: release them first`
         : `${what} has ${calls} calls under way: wait until they have settled, as closeAsync() of a cache does`,
     )
     this.locks = locks
@@ -393,6 +393,11 @@ export function errnoOf(error: unknown): number | undefined {
 /** The message of whatever was thrown: an error's own, or its text. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
+}
+
+/** How many of something, for messages: `1 page` or `2 pages`. */
+export function countOf(count: number, one: string, several: string = `${one}s`): string {
+  return `${count} ${count === 1 ? one : several}`
 }
 
 /**

@@ -1,4 +1,5 @@
 import {
+  countOf,
   countPages,
   errnoOf,
   messageOf,
@@ -128,7 +129,7 @@ export class GrantLimitError extends XmcError {
       'ERR_XMC_GRANT_LIMIT',
       () =>
         limitName === 'references-per-map'
-          ? `domain ${domain}: a map of ${value} references is over the limit of ${limit}: map fewer at a time`
+          ? `domain ${domain}: a map of ${countOf(value, 'reference')} is over the limit of ${limit}: map fewer at a time`
           : `domain ${domain}: reference ${reference} would have ${value} mappings of one kind, over the limit of ${limit}: release some`,
       options,
     )
@@ -209,7 +210,7 @@ export class GrantUnmapError extends XmcError {
     const references = mapped === undefined ? [] : firstReferences(mapped)
     super(
       'ERR_XMC_GRANT_UNMAP',
-      `domain ${domain}: ${pageCount} pages at window page ${windowPage} could not be unmapped ` +
+      `domain ${domain}: ${countOf(pageCount, 'page')} at window page ${windowPage} could not be unmapped ` +
         `(${errnoName ?? messageOf(cause)}): ` +
         (mapped === undefined
           ? 'no mapping is known there'
