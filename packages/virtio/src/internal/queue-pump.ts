@@ -1,11 +1,12 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
 import type { QueueDeclaration, VirtioDevice } from '../device.ts'
-import { SplitQueue, type SplitQueueLayout } from '../split-queue.ts'
+import type { SplitQueue, SplitQueueLayout } from '../split-queue.ts'
 import type { TurnBudget, TurnClient } from '../turn-budget.ts'
-import { isPagedOut, shortageOf } from './error-parts.ts'
+import { shortageOf } from './error-parts.ts'
 import type { GuestMapper } from './guest-mapper.ts'
 import { QueueEpoch, QueueRequest } from './queue-request.ts'
 import { RequestMemory } from './request-memory.ts'
+import { RingMapping, type RingOwner } from './ring-mapping.ts'
+import { RoomLine } from './room-line.ts'
 import type { RoomClient, RoomWait } from './room-wait.ts'
 
 /** What a pump needs of its transport. None of the calls throws. */
@@ -46,7 +47,7 @@ const HANDLE_UNITS = 4
  * Memory, device, interrupt and listeners are called with the queue in a state that it may be called
  * in: each of them may stop the device, or reset it, before it returns. What was decided before is looked at again after.
  */
-export class QueuePump implements TurnClient, RoomClient {
+export class QueuePump implements TurnClient, RoomClient, RingOwner {
   /** Most requests that were in flight at a time. */
   mostInFlight = 0
   /** Times that work was put off to a later turn. */
@@ -58,31 +59,27 @@ export class QueuePump implements TurnClient, RoomClient {
   private epoch = new QueueEpoch()
   private sequence = 0
   private ring: SplitQueue | undefined
-  /** Rings that wait for room, and since when. */
-  private waitingRing: { readonly layout: SplitQueueLayout; readonly since: number } | undefined
   private running = false
   private again = false
   /** Whether it waits for a turn. */
   private scheduled = false
   /** Requests that go on in a later turn, in order. */
   private readonly stopped: QueueRequest[] = []
-  /** Requests that wait for room on the host with nothing mapped, in order of their sequence. */
-  private readonly waiting: QueueRequest[] = []
-  /** The request that tries again whether there is room, of those that waited. */
-  private attempt: QueueRequest | undefined
-  /** Whether there may be room for the first that waits. */
-  private maybeRoom = false
+  /** Requests that wait for room on the host. */
+  private readonly line = new RoomLine()
 
   private readonly index: number
   private readonly declaration: QueueDeclaration
   private readonly host: PumpHost
   private readonly memory: RequestMemory
+  private readonly rings: RingMapping
 
   constructor(index: number, declaration: QueueDeclaration, host: PumpHost) {
     this.index = index
     this.declaration = declaration
     this.host = host
     this.memory = new RequestMemory(index, declaration, host)
+    this.rings = new RingMapping(host, this)
   }
 
   /** Operations that have not come back. */
@@ -92,7 +89,7 @@ export class QueuePump implements TurnClient, RoomClient {
 
   /** Operations that wait for room on the host, and hold nothing of it. */
   get waitingForRoom(): number {
-    return this.waiting.length + (this.waitingRing === undefined ? 0 : 1)
+    return this.line.length + (this.rings.waiting ? 1 : 0)
   }
 
   /** Whether operations of earlier epochs have not come back. */
@@ -103,7 +100,7 @@ export class QueuePump implements TurnClient, RoomClient {
   /** Maps the rings and goes to work. */
   start(layout: SplitQueueLayout, indirect: boolean): void {
     this.memory.indirect = indirect
-    this.mapRing(layout, -1)
+    this.rings.start(layout, this.epoch)
   }
 
   /** Looks for requests, as many as the turn's budget allows; the rest follows in later turns. */
@@ -114,24 +111,22 @@ export class QueuePump implements TurnClient, RoomClient {
 
   /** Ends the epoch: the ring is released now, and requests in flight when they come back. */
   cut(): void {
-    const { ring, waiting, host } = this
+    const { ring, host } = this
     this.epoch.live = false
     this.epoch = new QueueEpoch()
     this.ring = undefined
     this.again = false
-    this.maybeRoom = false
-    this.attempt = undefined
     // Those that wait for room hold nothing that anybody has to wait for.
-    for (const request of waiting.splice(0)) {
+    for (const request of this.line.clear()) {
       this.memory.forget(request)
       this.current -= 1
     }
-    if (this.waitingRing !== undefined) this.current -= 1
-    this.waitingRing = undefined
+    if (this.rings.stop()) this.current -= 1
     host.room.leave(this)
     this.cutOff += this.current
     this.current = 0
-    if (ring !== undefined) this.releaseRing(ring)
+    const failed = ring?.release(host.mapper)
+    if (failed !== undefined) host.report(failed)
   }
 
   /** Its turn. */
@@ -143,82 +138,35 @@ export class QueuePump implements TurnClient, RoomClient {
 
   /** There may be room. */
   retry(): void {
-    this.maybeRoom = true
+    this.line.hopes = true
     this.schedule()
   }
 
-  // The rings
-
-  private mapRing(layout: SplitQueueLayout, since: number): void {
-    const { host, epoch } = this
-    const begun = host.room.begin()
-    if (!host.asynchronous) {
-      try {
-        this.started(epoch, SplitQueue.map(layout, host.mapper))
-        return
-      } catch (error) {
-        if (!(error instanceof Error && isPagedOut(error.cause))) {
-          this.ringFailed(epoch, layout, since, begun, error)
-          return
-        }
-      }
-      if (!epoch.live) return
-    }
+  /** An operation of the epoch begins. */
+  begun(): void {
     this.current += 1
-    SplitQueue.mapAsync(layout, host.mapper).then(
-      (ring) => this.ringCame(epoch, ring),
-      (error: unknown) => {
-        this.done(epoch)
-        this.ringFailed(epoch, layout, since, begun, error)
-      },
-    )
   }
 
-  private ringCame(epoch: QueueEpoch, ring: SplitQueue): void {
-    this.started(epoch, ring)
-    this.done(epoch)
-  }
-
-  private started(epoch: QueueEpoch, ring: SplitQueue): void {
-    if (!epoch.live) {
-      this.releaseRing(ring)
+  /** An operation has ended. */
+  ended(epoch: QueueEpoch): void {
+    if (epoch.live) {
+      this.current -= 1
       return
     }
+    this.cutOff -= 1
+    if (this.cutOff === 0) this.host.cutOffDone()
+  }
+
+  /** The rings are there. */
+  mapped(ring: SplitQueue): void {
     this.ring = ring
     // Requests may have been there before, and their notification.
     this.schedule()
   }
 
-  private ringFailed(
-    epoch: QueueEpoch,
-    layout: SplitQueueLayout,
-    since: number,
-    begun: number,
-    error: unknown,
-  ): void {
-    if (!epoch.live) return
-    const { room } = this.host
-    const began = since < 0 ? room.time : since
-    if (shortageOf(error) === undefined || !room.wait(this, error, began, room.wasAlone(begun))) {
-      this.host.fault(error)
-      return
-    }
-    if (since < 0) room.waits += 1
-    this.waitingRing = { layout, since: began }
-    this.current += 1
-  }
-
-  private retryRing(): void {
-    const { waitingRing } = this
-    if (waitingRing === undefined) return
-    this.waitingRing = undefined
-    this.current -= 1
-    this.mapRing(waitingRing.layout, waitingRing.since)
-  }
-
-  private releaseRing(ring: SplitQueue): void {
-    const failed = ring.release(this.host.mapper)
-    if (failed !== undefined) this.host.report(failed)
+  /** The rings cannot be mapped. */
+  failed(error: unknown): void {
+    this.host.fault(error)
   }
 
   // Turns
@@ -230,7 +178,7 @@ export class QueuePump implements TurnClient, RoomClient {
       if (request !== undefined) this.goOn(request)
       do {
         this.again = false
-        if (this.maybeRoom) this.tryWaiting()
+        if (this.line.hopes) this.tryWaiting()
         this.resume()
         if (this.stopped.length === 0) this.take()
       } while (this.again && !this.host.budget.spent)
@@ -268,7 +216,7 @@ export class QueuePump implements TurnClient, RoomClient {
     for (;;) {
       const { ring } = this
       // In order: what waits for room is first, and what goes on in this turn.
-      if (ring === undefined || this.waiting.length > 0 || this.attempt !== undefined) return
+      if (ring === undefined || this.line.blocks) return
       if (this.stopped.length > 0) {
         this.again = true
         return
@@ -311,7 +259,7 @@ export class QueuePump implements TurnClient, RoomClient {
     this.sequence += 1
     const { epoch, index, sequence } = this
     const request = new QueueRequest(index, head, epoch, sequence, host.asynchronous)
-    request.begun = host.room.begin()
+    request.begun = host.room.begin(this.current > 1)
     this.goOn(request)
   }
 
@@ -389,11 +337,11 @@ export class QueuePump implements TurnClient, RoomClient {
     try {
       result = host.device.handle(request, this.index)
     } catch (error) {
-      this.answer(request, 0, failureOf(error))
+      request.answer(0, failureOf(error))
       return true
     }
     if (typeof result === 'number') {
-      this.answer(request, result, undefined)
+      request.answer(result, undefined)
       return true
     }
     Promise.resolve(result).then(
@@ -404,16 +352,8 @@ export class QueuePump implements TurnClient, RoomClient {
   }
 
   private answered(request: QueueRequest, written: number, failure: unknown): void {
-    this.answer(request, written, failure)
+    request.answer(written, failure)
     this.wake(request)
-  }
-
-  private answer(request: QueueRequest, written: number, failure: unknown): void {
-    const { writableLength } = request
-    const possible = Number.isInteger(written) && written >= 0 && written <= writableLength
-    request.written = written
-    request.failure = failure ?? (possible ? undefined : wrongCount(request, written))
-    request.begin('release')
   }
 
   /** Something came back that a request waited for. */
@@ -431,7 +371,7 @@ export class QueuePump implements TurnClient, RoomClient {
     const { host } = this
     const { unreleased } = request
     host.account(-request.accounted)
-    this.done(request.epoch)
+    this.ended(request.epoch)
     host.room.released()
     const { ring } = this
     // Giving memory back may have reset the device.
@@ -452,15 +392,6 @@ export class QueuePump implements TurnClient, RoomClient {
     this.again = true
   }
 
-  private done(epoch: QueueEpoch): void {
-    if (epoch.live) {
-      this.current -= 1
-      return
-    }
-    this.cutOff -= 1
-    if (this.cutOff === 0) this.host.cutOffDone()
-  }
-
   // Room on the host
 
   /** Whether a request gives back what it has, to wait for room. */
@@ -474,18 +405,16 @@ export class QueuePump implements TurnClient, RoomClient {
   }
 
   private waitForRoom(request: QueueRequest): void {
-    const { host, waiting } = this
-    const { room } = host
+    const { line } = this
+    const { room } = this.host
     const wasAlone = room.wasAlone(request.begun)
-    if (this.attempt === request) this.attempt = undefined
     if (request.waitingSince < 0) {
       request.waitingSince = room.time
       room.waits += 1
     }
-    const at = waiting.findIndex(({ sequence }) => sequence > request.sequence)
-    waiting.splice(at < 0 ? waiting.length : at, 0, request)
+    line.add(request)
     if (room.wait(this, request.shortage, request.waitingSince, wasAlone)) return
-    waiting.splice(waiting.indexOf(request), 1)
+    line.remove(request)
     this.memory.giveUp(request)
     this.postpone(request)
     this.again = true
@@ -493,43 +422,30 @@ export class QueuePump implements TurnClient, RoomClient {
 
   /** Lets the first of those that wait try again. */
   private tryWaiting(): void {
-    this.maybeRoom = false
-    this.retryRing()
-    while (this.attempt === undefined && !this.host.budget.spent) {
-      const request = this.waiting.shift()
+    const { line } = this
+    line.hopes = false
+    while (!this.host.budget.spent) {
+      const request = line.next()
+      // An attempt that takes time tells by itself how it ended.
       if (request === undefined) return
-      this.attempt = request
-      request.begun = this.host.room.begin()
+      request.begun = this.host.room.begin(false)
       request.shortage = undefined
-      if (request.stage === 'retreat') request.begin(request.resumed)
-      else request.begin('release')
+      request.begin(request.stage === 'retreat' ? request.resumed : 'release')
       this.goOn(request)
       // It waits again: so do those behind it.
-      if (this.waiting.includes(request)) return
+      if (line.has(request)) return
     }
-    // The turn is over; an attempt that takes time tells by itself how it ended.
-    if (this.attempt === undefined && this.waiting.length > 0) this.maybeRoom = true
+    line.hopes = line.length > 0
   }
 
   /** A request has what it needs, or has ended: those behind it may try. */
   private settleAttempt(request: QueueRequest): void {
     request.shortage = undefined
-    if (this.attempt !== request) return
-    this.attempt = undefined
-    if (this.waiting.length > 0) this.maybeRoom = true
-    this.again = true
+    if (this.line.settle(request)) this.again = true
   }
 }
 
 /** What was thrown, where that says anything. */
 function failureOf(error: unknown): unknown {
   return error ?? new TypeError('the device failed and did not say why')
-}
-
-function wrongCount(request: QueueRequest, written: number): InvalidArgumentError {
-  return new InvalidArgumentError(
-    'written',
-    `an integer from 0 to ${request.writableLength}, which is what a device's handle() may answer`,
-    written,
-  )
 }

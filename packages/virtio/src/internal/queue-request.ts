@@ -1,3 +1,4 @@
+import { InvalidArgumentError } from '@xmc/core/errors'
 import { DescriptorChain } from '../descriptor-chain.ts'
 import { GuestBufferError } from '../errors.ts'
 import type { BufferPart } from './buffer-part.ts'
@@ -115,6 +116,15 @@ export class QueueRequest extends DescriptorChain {
     if (stage === 'release') this.live = false
   }
 
+  /** Takes what the device answered: so many bytes written, or why there is no answer. */
+  answer(written: number, failure: unknown): void {
+    const { writableLength } = this
+    const possible = Number.isInteger(written) && written >= 0 && written <= writableLength
+    this.written = written
+    this.failure = failure ?? (possible ? undefined : wrongCount(writableLength, written))
+    this.begin('release')
+  }
+
   /** Goes on to the buffer behind `part`. */
   advance(part: BufferPart): void {
     this.cursor = this.behind(part)
@@ -170,4 +180,12 @@ export class QueueRequest extends DescriptorChain {
 /** Whether a last buffer is what a device says by that a request failed. */
 function isStatus({ writable, length }: BufferPart): boolean {
   return writable && length <= COPY_LIMIT
+}
+
+function wrongCount(most: number, written: number): InvalidArgumentError {
+  return new InvalidArgumentError(
+    'written',
+    `an integer from 0 to ${most}, which is what a device's handle() may answer`,
+    written,
+  )
 }

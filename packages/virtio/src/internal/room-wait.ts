@@ -42,10 +42,14 @@ export class RoomWait {
     this.holding = holding
   }
 
-  /** Notes that an operation begins to take memory. Returns what `wasAlone` takes. */
-  begin(): number {
+  /**
+   * Notes that an operation begins to take memory. Returns what `wasAlone` takes.
+   *
+   * @param others whether the caller knows that others have memory: to count them takes longer
+   */
+  begin(others: boolean): number {
     this.begun += 1
-    return this.holding() <= 1 ? this.begun : -1
+    return others || this.holding() > 1 ? -1 : this.begun
   }
 
   /** Whether no other operation of the transport has had memory since `begin`, or begun to take any. */
