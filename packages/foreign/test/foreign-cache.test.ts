@@ -126,7 +126,7 @@ describe('createForeignCache', () => {
   test('names the options that there are', () => {
     expect(() => Reflect.apply(createForeignCache, undefined, [{ ...whole, windwo: 1 }])).toThrow(
       'windwo: expected one of the options of createForeignCache (memory, domain, window, bucketShift, access, ' +
-        'name, retention, quarantineBytes, translate, leakTracking), got 1',
+        'name, retention, quarantineBytes, translate, rememberMissingMilliseconds, leakTracking), got 1',
     )
   })
 
