@@ -63,6 +63,9 @@ export class TurnBudget {
   private immediate: NodeJS.Immediate | undefined
   /** Units until the clock is looked at. */
   private untilLook = LOOK_EVERY
+  /** Units between two looks: fewer where they take long. */
+  private lookEvery = LOOK_EVERY
+  private looked = 0
   private units = 0
   private started = 0
   /** Whether the time of the turn is counted. */
@@ -127,10 +130,12 @@ export class TurnBudget {
    * little, and a turn with nothing else needs neither clock nor timer.
    */
   private look(): void {
-    this.units += LOOK_EVERY - this.untilLook
-    this.untilLook = LOOK_EVERY
+    this.units += this.lookEvery - this.untilLook
     const time = this.now()
-    if (!this.timed) this.open(time)
+    if (this.timed) this.adapt(time - this.looked)
+    else this.open(time)
+    this.looked = time
+    this.untilLook = this.lookEvery
     if (this.spent) return
     if (time - this.started < this.milliseconds && this.units < this.limit) return
     this.spent = true
@@ -139,16 +144,23 @@ export class TurnBudget {
     this.restingSince = time
   }
 
+  /** Looks more often where work takes long, as a buffer does that needs hundreds of maps, and seldom where it is quick. */
+  private adapt(passed: number): void {
+    if (passed > this.milliseconds * LONG) this.lookEvery = LEAST_LOOK_EVERY
+    else if (this.lookEvery < LOOK_EVERY) this.lookEvery += 1
+  }
+
   /** Counts the time from now on, until the turn has ended. */
   private open(time: number): void {
     this.timed = true
     this.started = time
+    this.looked = time
     this.immediate ??= setImmediate(this.turn)
   }
 
   /** Units of the turn. */
   private get unitsSoFar(): number {
-    return this.units + LOOK_EVERY - this.untilLook
+    return this.units + this.lookEvery - this.untilLook
   }
 
   /** Whether the turn is to be left to others. What passed since this was left is their time, but for what `units` took. */
@@ -170,7 +182,7 @@ export class TurnBudget {
     this.mostInTurn = Math.max(this.mostInTurn, units)
     this.unitsBefore = 0
     this.units = 0
-    this.untilLook = LOOK_EVERY
+    this.untilLook = this.lookEvery
     this.timed = false
     this.spent = false
     if (this.clients.length === 0) return
@@ -204,6 +216,10 @@ const UNUSED = 0.25
 
 /** Units of work between two looks at the clock. */
 const LOOK_EVERY = 64
+const LEAST_LOOK_EVERY = 4
+
+/** Part of a turn's time that may pass between two looks. */
+const LONG = 1 / 4
 
 const LEAST_DESCRIPTORS = 16
 

@@ -86,3 +86,48 @@ describe('TurnBudget', () => {
     expect(client.turns).toBeGreaterThanOrEqual(2)
   })
 })
+
+describe('looks at the clock', () => {
+  it('come often where little work takes long, so that later turns are short', async () => {
+    let time = 0
+    const budget = new TurnBudget({ now: () => time })
+    const slow = (): void => {
+      time += 1
+    }
+    // The first look opens the turn; the next finds how slow it is.
+    expect(unitsOfTurn(budget, slow)).toBe(128)
+    await setImmediate()
+    expect(unitsOfTurn(budget, slow)).toBe(8)
+    await setImmediate()
+    expect(unitsOfTurn(budget, slow)).toBe(8)
+  })
+
+  it('come seldom again where work is quick', async () => {
+    let time = 0
+    let looks = 0
+    const budget = new TurnBudget({
+      now: () => {
+        looks += 1
+        return time
+      },
+    })
+    unitsOfTurn(budget, () => {
+      time += 1
+    })
+    await setImmediate()
+    looks = 0
+    unitsOfTurn(budget, () => {
+      time += 0.0001
+    })
+    // 16,384 units are a turn’s descriptors: 256 looks, and those in which it is found out.
+    expect(looks).toBeLessThan(256 + 64)
+  })
+})
+
+/** Units that are spent, 4 at a time, each for so many milliseconds, until a turn is used up. */
+function unitsOfTurn(budget: TurnBudget, each: (units: number) => void): number {
+  for (let units = 4; ; units += 4) {
+    each(units)
+    if (budget.spend(4)) return units
+  }
+}
