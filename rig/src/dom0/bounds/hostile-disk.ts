@@ -40,6 +40,8 @@ export interface HostileBuffer {
 /** A block device on real memory, and a driver of it that keeps to no rule. */
 export class HostileDisk {
   readonly transport: MmioTransport
+  /** Why requests failed, without repetition. */
+  readonly failures = new Set<string>()
   readonly #side: HostileSide
   readonly #table: DataView
   readonly #available: DataView
@@ -58,7 +60,11 @@ export class HostileDisk {
     this.#ends.view.setUint32(0, VIRTIO_BLK_T_IN, true)
     this.#ends.view.setUint32(16, VIRTIO_BLK_T_OUT, true)
     this.transport = new MmioTransport({
-      device: new BlockDevice({ disk, queueSize: QUEUE_SIZE }),
+      device: new BlockDevice({
+        disk,
+        queueSize: QUEUE_SIZE,
+        onError: ({ message, cause }) => this.failures.add(`${message}: ${String(cause)}`),
+      }),
       memory: side.dma,
       interrupt: { setLevel() {} },
       turnBudget,
