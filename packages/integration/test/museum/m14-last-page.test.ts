@@ -82,4 +82,27 @@ describe('M14 the last byte is there, and no byte after it,', () => {
     }
     expect(cache.statistics).toMatchObject({ entries: 1, mappedPages: 1 })
   })
+
+  it('of all frames and of all references, with one answer and before any call', () => {
+    using world = new MuseumWorld()
+    const refused = failure('ERR_XMC_ARGUMENT')
+    const foreign = world.foreignCache()
+    const grants = world.grantCache()
+    const strict = world.foreignCache(STRICT)
+    const target = new Uint8Array(4097).fill(0xee)
+    for (const cache of [foreign, strict]) {
+      const last = frame(2 ** 52 - 1)
+      expect(() => cache.lock(last, 4095, 2, 0)).toThrow(refused)
+      expect(() => cache.loadUint32(last, 4093)).toThrow(refused)
+      expect(() => cache.read(last, 0, target)).toThrow(refused)
+    }
+    const last = reference(2 ** 32 - 1)
+    expect(() => grants.lock(last, 4095, 2, 0)).toThrow(refused)
+    expect(() => grants.loadUint32(last, 4093)).toThrow(refused)
+    expect(() => grants.read(last, 0, target)).toThrow(refused)
+    expect(target).toEqual(new Uint8Array(4097).fill(0xee))
+    expect(world.calls()).toEqual([])
+    expect(() => foreign.loadUint8(frame(2 ** 52 - 1), 4095)).toThrow(missing)
+    expect(world.calls()).toEqual(['fm(0xffffffffffff0,16) 16 bad', 'um(16)'])
+  })
 })
