@@ -256,3 +256,15 @@ describe('Retention.idleMilliseconds', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 })
+
+describe('the mapping that an access used last', () => {
+  it('does not save others from going when the budget is short', () => {
+    const { cache } = setUp(small(6), { retention: { kind: 'keep', budgetBytes: 2 * 16_384 } })
+    cache.unlock(cache.lock(testPage(101), 0, 0, 0), 0)
+    cache.loadUint8(testPage(1), 0)
+    cache.unlock(cache.lock(testPage(104), 0, 0, 0), 0)
+    // Two buckets in one piece take the whole budget.
+    cache.lock(testPage(22), 0, 3 * 4096, 0)
+    expect(cache.statistics).toMatchObject({ entries: 1, mappedPages: 8 })
+  })
+})

@@ -23,7 +23,7 @@ describe('SlotAllocator', () => {
   it('never hands out a slot in use, and finds a run whenever one exists', () => {
     fc.assert(
       fc.property(
-        fc.array(step, { maxLength: 80 }),
+        fc.array(step, { maxLength: 80, size: 'max' }),
         fc.integer({ min: 0, max: 2 * SLOTS }),
         (steps, quarantine) => {
           const slots = new SlotAllocator(SLOTS, quarantine)
@@ -54,7 +54,7 @@ describe('SlotAllocator', () => {
   it('rests every single slot as long as others are to be had', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.option(fc.nat()), { maxLength: 100 }),
+        fc.array(fc.option(fc.nat()), { maxLength: 100, size: 'max' }),
         fc.integer({ min: 0, max: SLOTS }),
         (steps, quarantine) => {
           const slots = new SlotAllocator(SLOTS, quarantine)

@@ -11,7 +11,7 @@ describe('VictimQueue', () => {
       kind: fc.constantFrom('use', 'lock', 'unlock', 'victim', 'victim'),
     })
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 60, size: 'max' }), (steps) => {
         const table = new BucketTable(8, 1)
         const queue = new VictimQueue(table)
         // Oldest first.

@@ -177,14 +177,14 @@ export class BucketEngine<Page extends number> {
    * where locked entries alone exceed the budget: else each access to it would map it again.
    */
   keepBudget(pageCount: number): void {
-    let passedOver = false
+    let passedOver = 0
     while (this.mappedPages + pageCount > this.budgetPages) {
       const victim = this.victims.next()
       if (victim < 0) return
       const rest = this.mappedPages - this.table.bucketCount[victim]! * this.pagesPerBucket
       if (victim !== this.accessed || rest + pageCount <= this.budgetPages) this.evict(victim)
-      else if (passedOver) return
-      else passedOver = true
+      // It comes up again, perhaps first, when the victims are sorted anew; after that all others have come up.
+      else if (++passedOver > 2) return
     }
   }
 
