@@ -41,7 +41,7 @@ export interface HostileBuffer {
 export class HostileDisk {
   readonly transport: MmioTransport
   /** Why requests failed, without repetition. */
-  readonly failures = new Set<string>()
+  readonly failures: Set<string> = new Set()
   readonly #side: HostileSide
   readonly #table: DataView
   readonly #available: DataView

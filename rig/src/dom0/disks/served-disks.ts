@@ -1,7 +1,7 @@
 import { deepEqual } from 'node:assert/strict'
 import { Board, type BoardOptions, XenHypervisor } from '@xmc/arm-virt'
 import { MAX_GRANT_FRAMES } from '@xmc/memory-region'
-import { BlockDevice, FileDisk } from '@xmc/virtio'
+import { BlockDevice, FileDisk, TurnBudget } from '@xmc/virtio'
 import { DiskImage } from './disk-image.ts'
 
 /** Where the two images are. */
@@ -55,6 +55,8 @@ export class ServedDisks {
       addressing: 'foreign',
       grantFrames: MAX_GRANT_FRAMES,
       foreignBudgetBytes,
+      // The millisecond of a turn is over after a few requests where the processor is emulated, so that few are in flight.
+      turnBudget: new TurnBudget({ turnMicroseconds: 1e6 }),
       onFault: ({ error }) => void faults.push(error),
     })
     return new ServedDisks({ images, board, hypervisor, faults, disks })
