@@ -4,13 +4,9 @@ import {
   BusyError,
   ClosedError,
   InvalidArgumentError,
-  NotMappedError,
-  PagesMissingError,
-  RefusedError,
   UnmapFailedError,
   WrongCacheError,
 } from './errors.ts'
-import { WRITABLE } from './internal/bucket-table.ts'
 import { CacheUsers } from './internal/cache-users.ts'
 import { closeEngine } from './internal/close-engine.ts'
 import { collectStatistics } from './internal/collect-statistics.ts'
@@ -18,7 +14,7 @@ import { sweepIdle } from './internal/idle-sweep.ts'
 import { invalidateEngine } from './internal/invalidate.ts'
 import { LeakTracker } from './internal/leak-tracker.ts'
 import { listen } from './internal/listen.ts'
-import { replaceEntries } from './internal/replacement.ts'
+import { replacePages } from './internal/replacement.ts'
 import { SharedRuns } from './internal/shared-runs.ts'
 import { asWindowPage } from './internal/window-page.ts'
 import type { DrainFailure, InvalidationReport } from './invalidation.ts'
@@ -225,44 +221,7 @@ export class MapCache<
    * @throws PagesMissingError `ERR_XMC_PAGES_MISSING`: replaced, but a page of it is missing
    */
   replace(oldPage: Page, newPage: Page, pageCount: number): WindowPage {
-    const { engine, name } = this
-    if (engine.closed) throw new ClosedError(name)
-    if (!Number.isInteger(pageCount) || pageCount < 1 || pageCount > 0x7_ffff) {
-      throw new InvalidArgumentError('pageCount', 'an integer from 1 to 524287', pageCount)
-    }
-    if (this.backend.pinned) {
-      throw new RefusedError(`${name}: pinned pages cannot be replaced: release and map them again`)
-    }
-    const { pagesPerBucket } = engine
-    if (oldPage % pagesPerBucket !== newPage % pagesPerBucket) {
-      const expected = 'a page at the same place in its bucket as oldPage, so that pointers stay'
-      throw new InvalidArgumentError('newPage', expected, newPage)
-    }
-    this.backend.page(oldPage + pageCount - 1)
-    this.backend.page(newPage + pageCount - 1)
-    if (traceChannels.replaceDummy.hasSubscribers) {
-      traceChannels.replaceDummy.publish({ cache: name, oldPage, newPage })
-      if (engine.closed) throw new ClosedError(name)
-    }
-    const request = engine.request(oldPage, 0, pageCount * PAGE_SIZE, false)
-    const slots = engine.table.matching(request.index, request.bucketCount)
-    if (slots.length === 0) {
-      if (traceChannels.replaceMiss.hasSubscribers) {
-        traceChannels.replaceMiss.publish({ cache: name, oldPage })
-      }
-      throw new NotMappedError(name, oldPage, pageCount)
-    }
-    replaceEntries(engine, slots, this.backend.page(newPage - request.firstPage))
-    const missing = engine.request(newPage, 0, pageCount * PAGE_SIZE, false)
-    if (!slots.every((slot) => engine.table.covers(slot, missing))) {
-      if (traceChannels.replaceFailed.hasSubscribers) {
-        traceChannels.replaceFailed.publish({ cache: name, oldPage })
-      }
-      const page = newPage - request.firstPage + missing.missingPage
-      throw new PagesMissingError(name, page, missing.missingErrno)
-    }
-    const slot = slots.find((at) => (engine.table.flags[at]! & WRITABLE) !== 0) ?? slots[0]!
-    return asWindowPage(slot * pagesPerBucket + request.firstPage)
+    return replacePages(this.engine, oldPage, newPage, pageCount)
   }
 
   /**

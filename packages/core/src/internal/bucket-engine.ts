@@ -1,9 +1,10 @@
 import type { MapBackend } from '../backend.ts'
-import { ClosedError, InvalidArgumentError, UnmapFailedError } from '../errors.ts'
+import { InvalidArgumentError, UnmapFailedError } from '../errors.ts'
 import type { PageRun, WindowPage } from '../page.ts'
 import type { Retention } from '../retention.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'
+import { announceAdded, announceRemoved } from './announce.ts'
 import { AreaRoom } from './area-room.ts'
 import {
   type BucketRequest,
@@ -15,6 +16,7 @@ import {
   RETIRED,
   WRITABLE,
 } from './bucket-table.ts'
+import { keepBudget } from './budget.ts'
 import { callEach } from './call-each.ts'
 import { CallsUnderWay } from './calls-under-way.ts'
 import { HitTable } from './hit-table.ts'
@@ -169,23 +171,7 @@ export class BucketEngine<Page extends number> {
 
   /** Unmaps unlocked entries, least recently used first, until the budget is kept. */
   trim(): void {
-    if (this.keeps) this.keepBudget(0)
-  }
-
-  /**
-   * Unmaps unlocked entries until that many pages more keep the budget. The one that an access used last stays
-   * where locked entries alone exceed the budget: else each access to it would map it again.
-   */
-  keepBudget(pageCount: number): void {
-    let passedOver = 0
-    while (this.mappedPages + pageCount > this.budgetPages) {
-      const victim = this.victims.next()
-      if (victim < 0) return
-      const rest = this.mappedPages - this.table.bucketCount[victim]! * this.pagesPerBucket
-      if (victim !== this.accessed || rest + pageCount <= this.budgetPages) this.evict(victim)
-      // It comes up again, perhaps first, when the victims are sorted anew; after that all others have come up.
-      else if (++passedOver > 2) return
-    }
+    if (this.keeps) keepBudget(this, 0)
   }
 
   /** Unmaps an entry that nobody may need, for room; a failure costs its slots, not the request. */
@@ -224,7 +210,7 @@ export class BucketEngine<Page extends number> {
     this.calls.begin()
     try {
       const place = this.detach(slot)
-      const failure = this.noteRemoved(place)
+      const failure = announceRemoved(this, place)
       try {
         this.slots.clear(place)
       } catch (error) {
@@ -242,7 +228,7 @@ export class BucketEngine<Page extends number> {
     this.calls.begin()
     try {
       const place = this.detach(slot)
-      const failure = this.noteRemoved(place)
+      const failure = announceRemoved(this, place)
       try {
         await this.slots.clearAsync(place)
       } catch (error) {
@@ -305,7 +291,8 @@ export class BucketEngine<Page extends number> {
     if (this.table.isFree(slot) && this.goesWithLastLock(slot)) this.unmap(slot)
   }
 
-  private endHold(slot: number): void {
+  /** Ends a `hold`, and leaves what becomes of the entry to the caller. */
+  endHold(slot: number): void {
     const calls = this.filling.get(slot)! - 1
     if (calls === 0) this.filling.delete(slot)
     else this.filling.set(slot, calls)
@@ -335,13 +322,15 @@ export class BucketEngine<Page extends number> {
   ): void {
     this.table.insertRun(slot, pages, flags, this.epoch, holes)
     this.strict?.occupy(bucketOf(pages.first, this.pagesPerBucket), slot)
-    this.noteAdded(slot)
+    this.account(this.table.bucketCount[slot]!)
+    announceAdded(this, slot)
   }
 
   /** As `insertRun` for a list. */
   insertList(slot: number, pages: readonly Page[], flags: number): void {
     this.table.insertList(slot, pages, flags, this.epoch)
-    this.noteAdded(slot)
+    this.account(this.table.bucketCount[slot]!)
+    announceAdded(this, slot)
   }
 
   private goesWithLastLock(slot: number): boolean {
@@ -400,35 +389,6 @@ export class BucketEngine<Page extends number> {
     this.counters[COUNTER.pagesRequested] = this.counters[COUNTER.pagesRequested]! + pages
     if (traceChannels.remapBucket.hasSubscribers) {
       traceChannels.remapBucket.publish({ cache: this.name, index: bucketIndex, pages })
-    }
-  }
-
-  private noteAdded(slot: number): void {
-    this.account(this.table.bucketCount[slot]!)
-    if (this.listeners.isEmpty) return
-    // Whoever is told may lock, release, load, flush: the entry is there until everybody knows of it.
-    this.hold(slot)
-    try {
-      this.listeners.added(this.windowPageOf(slot), this.table.pageCount(slot))
-    } catch (error) {
-      this.endHold(slot)
-      // The operation fails, so nobody will ever lock the entry, unless somebody who was told of it has.
-      if (this.table.isFree(slot)) this.tryUnmap(slot)
-      throw error
-    }
-    this.endHold(slot)
-    if (!this.closed) return
-    if (this.table.isFree(slot)) this.unmap(slot)
-    throw new ClosedError(this.name)
-  }
-
-  /** Tells of an entry that goes; gives what a listener threw. */
-  private noteRemoved(place: Place): { readonly error: unknown } | undefined {
-    try {
-      this.listeners.removed(place.slot, this.windowPageOf(place.slot), place.pageCount)
-      return undefined
-    } catch (error) {
-      return { error }
     }
   }
 }

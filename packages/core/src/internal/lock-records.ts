@@ -7,7 +7,7 @@ export const MAX_LOCKS_PER_POINTER = 0x7_ffff
 export const FULL_RECORD = 0x7fff_f000
 
 /** Set in the record of a page that has locks at other offsets, too. Such a record is negative. */
-export const SHARED: number = 0x8000_0000 | 0
+const SHARED = 0x8000_0000 | 0
 
 interface SideRecord {
   count: number

@@ -1,11 +1,66 @@
-import { ClosedError, RefusedError } from '../errors.ts'
+import {
+  ClosedError,
+  InvalidArgumentError,
+  NotMappedError,
+  PagesMissingError,
+  RefusedError,
+} from '../errors.ts'
+import { PAGE_SIZE, type WindowPage } from '../page.ts'
+import { traceChannels } from '../trace.ts'
 import type { BucketEngine } from './bucket-engine.ts'
 import { bucketOf, DUMMY, holesOf, REMOVED, RETIRED, WRITABLE } from './bucket-table.ts'
 import { callEach } from './call-each.ts'
 import { asWindowPage } from './window-page.ts'
 
+/** What `MapCache.replace` does. */
+export function replacePages<Page extends number>(
+  engine: BucketEngine<Page>,
+  oldPage: Page,
+  newPage: Page,
+  pageCount: number,
+): WindowPage {
+  const { backend, name } = engine
+  if (engine.closed) throw new ClosedError(name)
+  if (!Number.isInteger(pageCount) || pageCount < 1 || pageCount > 0x7_ffff) {
+    throw new InvalidArgumentError('pageCount', 'an integer from 1 to 524287', pageCount)
+  }
+  if (backend.pinned) {
+    throw new RefusedError(`${name}: pinned pages cannot be replaced: release and map them again`)
+  }
+  const { pagesPerBucket } = engine
+  if (oldPage % pagesPerBucket !== newPage % pagesPerBucket) {
+    const expected = 'a page at the same place in its bucket as oldPage, so that pointers stay'
+    throw new InvalidArgumentError('newPage', expected, newPage)
+  }
+  backend.page(oldPage + pageCount - 1)
+  backend.page(newPage + pageCount - 1)
+  if (traceChannels.replaceDummy.hasSubscribers) {
+    traceChannels.replaceDummy.publish({ cache: name, oldPage, newPage })
+    if (engine.closed) throw new ClosedError(name)
+  }
+  const request = engine.request(oldPage, 0, pageCount * PAGE_SIZE, false)
+  const slots = engine.table.matching(request.index, request.bucketCount)
+  if (slots.length === 0) {
+    if (traceChannels.replaceMiss.hasSubscribers) {
+      traceChannels.replaceMiss.publish({ cache: name, oldPage })
+    }
+    throw new NotMappedError(name, oldPage, pageCount)
+  }
+  replaceEntries(engine, slots, backend.page(newPage - request.firstPage))
+  const missing = engine.request(newPage, 0, pageCount * PAGE_SIZE, false)
+  if (!slots.every((slot) => engine.table.covers(slot, missing))) {
+    if (traceChannels.replaceFailed.hasSubscribers) {
+      traceChannels.replaceFailed.publish({ cache: name, oldPage })
+    }
+    const page = newPage - request.firstPage + missing.missingPage
+    throw new PagesMissingError(name, page, missing.missingErrno)
+  }
+  const slot = slots.find((at) => (engine.table.flags[at]! & WRITABLE) !== 0) ?? slots[0]!
+  return asWindowPage(slot * pagesPerBucket + request.firstPage)
+}
+
 /** Maps other pages in the place of entries (reference 2.7); their locks and pointers stay. */
-export function replaceEntries<Page extends number>(
+function replaceEntries<Page extends number>(
   engine: BucketEngine<Page>,
   slots: readonly number[],
   firstPage: Page,

@@ -1,5 +1,6 @@
 import { ClosedError, type Shortage, WindowFullError } from '../errors.ts'
 import type { BucketEngine } from './bucket-engine.ts'
+import { keepBudget } from './budget.ts'
 
 /**
  * Contiguous free slots for a mapping of bucket `bucketIndex`, or of a list, -1, after whatever must give way
@@ -21,7 +22,7 @@ export function takeSlots<Page extends number>(
     const victim = strict.victim(bucketIndex, (slot) => table.isFree(slot))
     if (victim >= 0) engine.evict(victim)
   }
-  if (engine.keeps) engine.keepBudget(pageCount)
+  if (engine.keeps) keepBudget(engine, pageCount)
   engine.areaRoom.prepare(pageCount)
   for (;;) {
     if (engine.closed) throw new ClosedError(engine.name)
