@@ -22,9 +22,6 @@ const MISUSED = 2
 /** Seconds that a machine may be silent by default; no case is for half as long on a quiet one. */
 const DEFAULT_PATIENCE = 120
 
-/** The guest that lives as long as dom0, and one for each of the suites' two cases that end one. */
-const SUITES_GUESTS = 3
-
 /** Where a command line reads and writes. */
 export interface CommandEnvironment {
   readonly stdout: { write(text: string): unknown }
@@ -152,7 +149,7 @@ async function run(
         ...(options.run !== undefined && { file: existing(options.run) }),
         beside: options.with.map(existing),
         parameters: names,
-        guests: (options.guests ?? options.run === undefined) ? SUITES_GUESTS : 1,
+        guests: options.guests ?? usualGuests(options.run !== undefined),
         boot: options.boot,
         mayBuild: options.build,
         disks: options.disks,
@@ -182,6 +179,11 @@ async function run(
   if (options.json) stdout.write(json)
   if (options.results !== undefined) await writeFile(options.results, json)
   return exitCode
+}
+
+/** The guest that lives as long as dom0, and one for each of the suites' two cases that end one. */
+function usualGuests(ownProgram: boolean): number {
+  return ownProgram ? 1 : 3
 }
 
 function explain({ problems, tail, console }: RunOutcome, progress: Progress): void {
