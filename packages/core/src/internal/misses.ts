@@ -10,23 +10,16 @@ import {
   DUMMY,
   holesOf,
   noMissing,
-  REMOVED,
   WRITABLE,
 } from './bucket-table.ts'
+import { fillHoles } from './hole-filling.ts'
+import type { MapStep } from './map-step.ts'
 import { checkLastPage } from './page-range.ts'
 import { takeSlots } from './take-slots.ts'
 import { asWindowPage } from './window-page.ts'
 
 /** What to do about a store through a cache that only reads. */
 export const NO_WRITES = 'make the cache with access for writing'
-
-/** One call to the backend that a miss needs; done at once or awaited by whoever drives the miss. */
-export interface MapStep<Page extends number> {
-  readonly windowPage: WindowPage
-  readonly pages: Pages<Page>
-  readonly writable: boolean
-  readonly errors: Int32Array
-}
 
 /** A miss under way: yields the backend calls it needs, ends with the window page of the request. */
 export type Miss<Page extends number> = Generator<MapStep<Page>, WindowPage, void>
@@ -321,33 +314,8 @@ export class Misses<Page extends number> {
   private *fillHoles(slot: number, request: BucketRequest): Generator<MapStep<Page>, number, void> {
     const holes = this.engine.table.holes.get(slot)
     if (holes === undefined) return slot
-    const writable = (this.engine.table.flags[slot]! & WRITABLE) !== 0
-    const firstPage = this.engine.table.firstPage[slot]!
-    const place = slot * this.engine.pagesPerBucket
     const { generation } = this.engine
-    this.engine.hold(slot)
-    try {
-      for (const [start, end] of runsOfHoles(holes, request)) {
-        const pages = { first: this.backend.page(firstPage + start), count: end - start }
-        const errors = new Int32Array(pages.count)
-        const windowPage = asWindowPage(place + start)
-        try {
-          yield* this.mapWithRoom({ windowPage, pages, writable, errors }, firstPage)
-        } catch (error) {
-          holes.fill(REMOVED, start, end)
-          this.engine.table.countAreas(slot)
-          if (holes.every((errno) => errno === REMOVED)) {
-            this.engine.table.flags[slot] = this.engine.table.flags[slot]! | DUMMY
-          }
-          throw error
-        }
-        holes.set(errors, start)
-        this.engine.table.countAreas(slot)
-        this.engine.table.flags[slot] = this.engine.table.flags[slot]! & ~DUMMY
-      }
-    } finally {
-      this.engine.letGo(slot)
-    }
+    yield* fillHoles(this.engine, slot, holes, request)
     if (this.engine.closed) throw new ClosedError(this.engine.name)
     // The entry may be gone, and another one in its place.
     const isSame = this.engine.table.holes.get(slot) === holes
@@ -360,25 +328,6 @@ export class Misses<Page extends number> {
       this.engine.expose(slot)
     }
     return noMissing(holes, request) ? slot : -1
-  }
-
-  /** Yields one backend call, and again as long as memory areas are short and others can give some up. */
-  private *mapWithRoom(
-    step: MapStep<Page>,
-    firstPage: number,
-  ): Generator<MapStep<Page>, void, void> {
-    for (;;) {
-      const bucketIndex = bucketOf(firstPage, this.engine.pagesPerBucket)
-      this.engine.noteMapCall(bucketIndex, countPages(step.pages))
-      try {
-        yield step
-        return
-      } catch (error) {
-        const pageCount = countPages(step.pages)
-        if (!this.engine.areaRoom.relieve(error, pageCount))
-          throw this.engine.areaRoom.explain(error)
-      }
-    }
   }
 
   /** Yields one backend call. False when it must be made again; the slots are free then. */
@@ -450,16 +399,4 @@ export class Misses<Page extends number> {
       ? new PagedOutError(this.engine.name, page)
       : new PagesMissingError(this.engine.name, page, errno)
   }
-}
-
-/** Runs of missing pages within a request, as [start, end) from the start of the entry. */
-function runsOfHoles(holes: Int32Array, request: BucketRequest): [number, number][] {
-  const runs: [number, number][] = []
-  for (let page = request.firstPage; page <= request.lastPage; page++) {
-    if (holes[page] === 0) continue
-    const last = runs.at(-1)
-    if (last !== undefined && last[1] === page) last[1] = page + 1
-    else runs.push([page, page + 1])
-  }
-  return runs
 }
