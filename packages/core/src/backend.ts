@@ -34,7 +34,8 @@ export interface MapBackend<Page extends number> {
    * Maps `pages` contiguously from `windowPage` on, in one attempt. Sets `errors[i]` to 0 or to the
    * positive errno of page `i`. A page that failed reads as zeros.
    *
-   * @throws XmcError when nothing was mapped; anonymous pages are in place then
+   * @throws XmcError when nothing was mapped; anonymous pages are in place then. With the field `mayBeMapped: true` when
+   *   something may be mapped all the same: then it is unmapped as any mapping is.
    */
   mapAt(windowPage: WindowPage, pages: Pages<Page>, writable: boolean, errors: Int32Array): void
 

@@ -185,6 +185,8 @@ export class GrantCopyError extends XmcError {
  * table is closed, and a Linux guest that ends such a grant marks its device broken.
  */
 export class GrantUnmapError extends XmcError {
+  /** Tells a cache to try again: by @xmc/core, of an error of a map. */
+  readonly mayBeMapped = true
   /** Who granted. */
   readonly domain: DomainId
   /** First page of the mapping in the window. */

@@ -326,6 +326,7 @@ describe('a refused map says which reference and why', () => {
       code: 'ERR_XMC_GRANT_UNMAP',
       references: [9],
       cause: table.refuse.unmap,
+      mayBeMapped: true,
     })
   })
 

@@ -123,6 +123,21 @@ describe('createGrantCache', () => {
     expect(table.calls.at(-1)).toMatchObject({ map: [8], at: 1 })
   })
 
+  test('what was mapped to explain a refusal, and could not be removed, keeps its place until it is', () => {
+    const { table, cache } = setUp([7, 8])
+    table.grant(9, { readOnly: true })
+    const held = cache.map(seven, 0, 1)
+    table.refuse.unmap = new SystemCallError('gntdev unmap', constants.errno.EINVAL, 'refused')
+    expect(() => cache.map(grantReference(9), 0, 1, { write: true })).toThrow(GrantUnmapError)
+    expect(table.mappings.size).toBe(2)
+    table.refuse = {}
+    cache.map(grantReference(8), 0, 1)
+    expect(table.calls.at(-1)).toMatchObject({ map: [8], at: 2 })
+    cache.flush()
+    expect(table.mappings.size).toBe(2)
+    expect(held.page).toBe(7)
+  })
+
   test('S38 review f: a full invalidation leaves grants alone, a replacement is refused', async () => {
     const { table, cache } = setUp([7], { persistent: { maximumPages: 8, idleMilliseconds: 1e6 } })
     cache.map(seven, 0, 1).release()

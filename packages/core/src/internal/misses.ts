@@ -1,5 +1,11 @@
 import type { MapBackend } from '../backend.ts'
-import { ClosedError, PagedOutError, PagesMissingError, ReadOnlyError } from '../errors.ts'
+import {
+  ClosedError,
+  PagedOutError,
+  PagesMissingError,
+  ReadOnlyError,
+  XmcError,
+} from '../errors.ts'
 import { countPages, isPageList, type Pages, type WindowPage } from '../page.ts'
 import { COUNTER } from '../statistics.ts'
 import { isShortOfAreas } from './area-room.ts'
@@ -344,7 +350,7 @@ export class Misses<Page extends number> {
       yield step
     } catch (error) {
       // A failed MAP_FIXED has removed what was there; not every backend may have put pages back.
-      this.engine.slots.tryClear({ slot, bucketCount, pageCount, dummy: true })
+      this.engine.slots.tryClear({ slot, bucketCount, pageCount, dummy: !mayBeMapped(error) })
       if (!this.engine.closed && this.engine.areaRoom.relieve(error, pageCount)) return false
       throw this.engine.areaRoom.explain(error)
     }
@@ -399,4 +405,9 @@ export class Misses<Page extends number> {
       ? new PagedOutError(this.engine.name, page)
       : new PagesMissingError(this.engine.name, page, errno)
   }
+}
+
+/** Whether a backend that failed to map says that something may be mapped all the same. */
+function mayBeMapped(error: unknown): boolean {
+  return error instanceof XmcError && 'mayBeMapped' in error && error.mayBeMapped === true
 }

@@ -12,6 +12,8 @@ const REFUSALS: ReadonlySet<string> = new Set([
   'ERR_XMC_FOREIGN_MAP',
   'ERR_XMC_GRANT_MAP',
   'ERR_XMC_GRANT_COPY',
+  // A mapping for reading, made to explain a refusal, could not be removed at once.
+  'ERR_XMC_GRANT_UNMAP',
   'ERR_XMC_UNMAP_FAILED',
 ])
 
