@@ -42,6 +42,19 @@ export function errorAfterReset(
   }
 }
 
+/** Makes a call that maps or unmaps in a window in another turn or thread; the window is not closed meanwhile. */
+export async function whileHeld<Result>(
+  window: TargetWindow,
+  call: () => Promise<Result>,
+): Promise<Result> {
+  window.hold?.()
+  try {
+    return await call()
+  } finally {
+    window.letGo?.()
+  }
+}
+
 /** Puts anonymous pages in place, unless the window's owner closed it before: it has none mapped then. */
 export function resetUnlessClosed(mapping: {
   readonly window: TargetWindow

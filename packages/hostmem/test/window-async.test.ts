@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createMemoryFile, openWindow, windowPage } from '../src/index.ts'
+import { createMemoryFile, openWindow, whileHeld, windowPage } from '../src/index.ts'
 import { bytesOf } from './helpers/pages.ts'
 
 describe('mapAsync', () => {
@@ -83,5 +83,23 @@ describe('hold', () => {
     expect(() => {
       window.reset(windowPage(0), 1)
     }).toThrow(expect.objectContaining({ code: 'ERR_XMC_CLOSED' }))
+  })
+})
+
+describe('whileHeld', () => {
+  it('keeps the window from being closed until the call has settled, however it does', async () => {
+    const window = openWindow({ pageCount: 8 })
+    const calls: Promise<unknown>[] = [
+      whileHeld(window, async () => Promise.resolve(7)),
+      whileHeld(window, async () => Promise.reject(new Error('failed'))),
+    ]
+    expect(() => {
+      window.close()
+    }).toThrow(expect.objectContaining({ code: 'ERR_XMC_BUSY', calls: 2 }))
+    expect(await Promise.allSettled(calls)).toMatchObject([
+      { value: 7 },
+      { reason: { message: 'failed' } },
+    ])
+    window.close()
   })
 })

@@ -9,7 +9,13 @@ import {
   type TargetWindow,
   type WindowPage,
 } from '@xmc/core'
-import { checkTarget, errorAfterReset, resetUnlessClosed, WindowMappings } from '@xmc/hostmem'
+import {
+  checkTarget,
+  errorAfterReset,
+  resetUnlessClosed,
+  WindowMappings,
+  whileHeld,
+} from '@xmc/hostmem'
 import type { MappingReport } from './accounting.ts'
 import type { InjectedFault } from './faults.ts'
 import { type DomainId, type GuestFrame, guestFrame } from './identifiers.ts'
@@ -112,17 +118,19 @@ export class ForeignDevice {
    * call of its own; between two of them the target holds anonymous pages.
    */
   async mapAsync(request: ForeignMapRequest): Promise<void> {
-    await retryPagedOut(this.#parts.pagingRetry, (last) => {
-      try {
-        this.map(request)
-      } catch (error) {
-        if (last || errnoOfError(error) !== ENOENT) throw error
+    const attempts = (): Promise<void> =>
+      retryPagedOut(this.#parts.pagingRetry, (last) => {
+        try {
+          this.map(request)
+        } catch (error) {
+          if (last || errnoOfError(error) !== ENOENT) throw error
+          return false
+        }
+        if (last || !someArePagedOut(request)) return true
+        this.#drop(request.window, request.windowPage, countPages(request.frames))
         return false
-      }
-      if (last || !someArePagedOut(request)) return true
-      this.#drop(request.window, request.windowPage, countPages(request.frames))
-      return false
-    })
+      })
+    await whileHeld(request.window, attempts)
   }
 
   /**

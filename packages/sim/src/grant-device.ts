@@ -9,7 +9,13 @@ import {
   type TargetWindow,
   type WindowPage,
 } from '@xmc/core'
-import { checkTarget, errorAfterReset, resetUnlessClosed, WindowMappings } from '@xmc/hostmem'
+import {
+  checkTarget,
+  errorAfterReset,
+  resetUnlessClosed,
+  WindowMappings,
+  whileHeld,
+} from '@xmc/hostmem'
 import type { MappingReport } from './accounting.ts'
 import type { InjectedFault } from './faults.ts'
 import type { GrantCopySegment, GrantMapRequest, UnmapNotify } from './grant-request.ts'
@@ -122,16 +128,18 @@ export class GrantDevice {
    * its own.
    */
   async mapAsync(request: GrantMapRequest): Promise<void> {
-    await retryPagedOut(this.#parts.pagingRetry, (last) => {
-      try {
-        this.map(request)
-        return true
-      } catch (error) {
-        if (errnoOfError(error) !== EAGAIN) throw error
-        if (last) throw refusedMap(request, EINVAL, error)
-        return false
-      }
-    })
+    const attempts = (): Promise<void> =>
+      retryPagedOut(this.#parts.pagingRetry, (last) => {
+        try {
+          this.map(request)
+          return true
+        } catch (error) {
+          if (errnoOfError(error) !== EAGAIN) throw error
+          if (last) throw refusedMap(request, EINVAL, error)
+          return false
+        }
+      })
+    await whileHeld(request.window, attempts)
   }
 
   /**
@@ -161,7 +169,7 @@ export class GrantDevice {
 
   /** As `unmap`, in a later turn of the event loop. */
   async unmapAsync(window: TargetWindow, windowPage: WindowPage, pageCount: number): Promise<void> {
-    await laterTurn()
+    await whileHeld(window, laterTurn)
     this.unmap(window, windowPage, pageCount)
   }
 

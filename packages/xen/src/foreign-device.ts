@@ -17,6 +17,7 @@ import {
   type PlacedMapping,
   resetUnlessClosed,
   WindowMappings,
+  whileHeld,
 } from '@xmc/hostmem'
 import { XenCallError } from './errors.ts'
 import { type DomainId, domainId, type GuestFrame, guestFrame } from './identifiers.ts'
@@ -136,18 +137,20 @@ export class ForeignDevice {
    * attempts the target holds anonymous pages.
    */
   async mapAsync(request: ForeignMapRequest): Promise<void> {
-    await retryPagedOut(this.#pagingRetry, (last) => {
-      try {
-        this.map(request)
-      } catch (error) {
-        if (last || errnoOf(error) !== ENOENT) throw error
+    const attempts = (): Promise<void> =>
+      retryPagedOut(this.#pagingRetry, (last) => {
+        try {
+          this.map(request)
+        } catch (error) {
+          if (last || errnoOf(error) !== ENOENT) throw error
+          return false
+        }
+        const pageCount = countPages(request.frames)
+        if (last || request.errors?.subarray(0, pageCount).includes(ENOENT) !== true) return true
+        this.unmap(request.window, request.windowPage, pageCount)
         return false
-      }
-      const pageCount = countPages(request.frames)
-      if (last || request.errors?.subarray(0, pageCount).includes(ENOENT) !== true) return true
-      this.unmap(request.window, request.windowPage, pageCount)
-      return false
-    })
+      })
+    await whileHeld(request.window, attempts)
   }
 
   /**

@@ -10,7 +10,13 @@ import {
   type TargetWindow,
   type WindowPage,
 } from '@xmc/core'
-import { checkTarget, errorAfterReset, resetUnlessClosed, WindowMappings } from '@xmc/hostmem'
+import {
+  checkTarget,
+  errorAfterReset,
+  resetUnlessClosed,
+  WindowMappings,
+  whileHeld,
+} from '@xmc/hostmem'
 import { XenCallError } from './errors.ts'
 import type { GrantCopySegment, GrantMapRequest, UnmapNotify } from './grant-request.ts'
 import { type DomainId, domainId, grantReference } from './identifiers.ts'
@@ -120,7 +126,7 @@ export class GrantDevice {
   async mapAsync(request: GrantMapRequest): Promise<void> {
     const { window, windowPage, writable } = request
     const pageCount = this.#prepare(request)
-    await this.#device.during(async (descriptor) => {
+    const call = async (descriptor: number): Promise<void> => {
       let index: number | undefined
       try {
         index = await this.#announceAsync(request, pageCount, descriptor)
@@ -135,7 +141,8 @@ export class GrantDevice {
         throw this.#refuse(request, pageCount, index, error, descriptor)
       }
       this.#place(request, pageCount, index)
-    })
+    }
+    await whileHeld(window, () => this.#device.during(call))
   }
 
   /**
@@ -159,8 +166,10 @@ export class GrantDevice {
     const mapping = this.#take(window, windowPage, pageCount)
     const argument = unmapGrantReferences(mapping.index, pageCount)
     const { calls } = this.#device
-    const result = await this.#device.during((descriptor) =>
-      calls.ioctlAsync(descriptor, UNMAP_GRANT_REFERENCES, argument),
+    const result = await whileHeld(window, () =>
+      this.#device.during((descriptor) =>
+        calls.ioctlAsync(descriptor, UNMAP_GRANT_REFERENCES, argument),
+      ),
     )
     this.#unmapped(mapping, result)
   }
