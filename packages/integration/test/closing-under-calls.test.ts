@@ -22,7 +22,7 @@ describe('a cache that is closed while calls are under way', () => {
     const request = first.mapAsync(FRAME, 0, 64, { write: true }).catch((error: unknown) => error)
     first.close()
     expect(() => createForeignCache(options)).toThrow(failure('ERR_XMC_REFUSED'))
-    expect(() => window.close()).toThrow(failure('ERR_XMC_BUSY', { calls: 1 }))
+    expect(() => window.close()).toThrow(failure('ERR_XMC_BUSY', { locks: 0 }))
     await first.closeAsync()
     expect(await request).toMatchObject({ code: 'ERR_XMC_CLOSED' })
     const second = createForeignCache(options)
