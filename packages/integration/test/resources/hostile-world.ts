@@ -22,6 +22,7 @@ import {
 import {
   type BufferChoice,
   DATA_PAGES,
+  GIVEN_PAGES,
   type Place,
   QUEUE_SIZE,
   QUEUES,
@@ -73,6 +74,14 @@ export class HostileWorld {
     this.#ends = new RequestEnds(this.guest)
     this.#data = this.guest.share(DATA, DATA_PAGES)
     this.#readOnly = this.guest.share(READ_ONLY, READ_ONLY_PAGES, true)
+  }
+
+  /**
+   * Areas into which what the guest has given back divides its own view of its memory, which the simulator shows in this
+   * process. They are counted, but what a guest gives back cannot be refused.
+   */
+  get divisions(): number {
+    return 2 * this.#given.size
   }
 
   /**
@@ -146,7 +155,7 @@ export class HostileWorld {
   }
 
   #giveBack(first: number, count: number, every: number): void {
-    for (let page = first; page < Math.min(first + count, DATA_PAGES); page += every) {
+    for (let page = first; page < Math.min(first + count, GIVEN_PAGES); page += every) {
       const frame = DATA_FRAME + page
       if (this.#given.has(frame)) continue
       this.guest.hypervisor.guest.depopulate(frame, 1)
