@@ -1,4 +1,4 @@
-import { InvalidArgumentError, PAGE_SIZE } from '@xmc/core'
+import { InvalidArgumentError, PAGE_SIZE } from '@xmc/interface'
 import type { RamBank } from '@xmc/memory-region'
 import { RamSizeError } from './errors.ts'
 

@@ -1,14 +1,14 @@
-import { InvalidArgumentError, type InvalidationReport, type MapCache } from '@xmc/core'
-import { createForeignCache, type ForeignBackend, type GuestFrame } from '@xmc/foreign'
-import { createGrantCache, type GrantBackend, type GrantReference } from '@xmc/grants'
+import type { InvalidationReport, MapCache } from '@xmc/core'
+import { createForeignCache, type ForeignBackend } from '@xmc/foreign'
+import { createGrantCache, type GrantBackend } from '@xmc/grants'
 import { type HostMemoryWindow, openWindow, type WindowSizeReason } from '@xmc/hostmem'
 import {
-  AddressSpace,
-  AliasRegion,
-  ContainerRegion,
-  XEN_GRANT_ADDR_OFF,
-  XenMemory,
-} from '@xmc/memory-region'
+  type GrantReference,
+  type GuestFrame,
+  InvalidArgumentError,
+  XEN_GRANT_ADDRESS_OFFSET,
+} from '@xmc/interface'
+import { AddressSpace, AliasRegion, ContainerRegion, XenMemory } from '@xmc/memory-region'
 import {
   GUEST_RAM0_BASE,
   GUEST_RAM0_SIZE,
@@ -172,7 +172,7 @@ function dmaMap(regions: XenMemory): ContainerRegion {
   const { grants } = regions
   if (grants !== undefined) {
     const { name, size } = grants
-    map.add(new AliasRegion({ name, size, target: grants }), XEN_GRANT_ADDR_OFF)
+    map.add(new AliasRegion({ name, size, target: grants }), XEN_GRANT_ADDRESS_OFFSET)
   }
   return map
 }

@@ -1,10 +1,5 @@
-import {
-  type CacheStatistics,
-  checkMethods,
-  InvalidArgumentError,
-  kindOfError,
-  ReportLimiter,
-} from '@xmc/core'
+import { type CacheStatistics, kindOfError, ReportLimiter } from '@xmc/core'
+import { checkMethods, InvalidArgumentError } from '@xmc/interface'
 import { AddressSpace, MmioRegion, type WindowShare } from '@xmc/memory-region'
 import {
   deviceKind,

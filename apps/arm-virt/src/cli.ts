@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import { XmcError } from '@xmc/core'
+import { XmcError } from '@xmc/interface'
 import { Command, CommanderError } from 'commander'
 import { addCopyCommand } from './commands/copy.ts'
 import { addDoctorCommand } from './commands/doctor.ts'

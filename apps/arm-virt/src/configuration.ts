@@ -1,4 +1,4 @@
-import { checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/core'
+import { checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/interface'
 import {
   DEFAULT_GRANT_FRAMES,
   DEFAULT_GUARANTEED_SHARE,

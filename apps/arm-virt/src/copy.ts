@@ -1,4 +1,4 @@
-import { checkOptions, type OptionNames } from '@xmc/core'
+import { checkOptions, type OptionNames } from '@xmc/interface'
 import { openFileDisk, requireDistinct } from './disk-files.ts'
 import { DigestMismatchError } from './errors.ts'
 import { copyDisk } from './guest/copy-disk.ts'

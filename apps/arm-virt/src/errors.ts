@@ -1,4 +1,4 @@
-import { countOf, XmcError } from '@xmc/core'
+import { countOf, XmcError } from '@xmc/interface'
 import type { DomainEnd } from './hypervisor.ts'
 
 /** `ERR_XMC_RAM_SIZE`: the guest is to have more RAM than the address map has room for. */

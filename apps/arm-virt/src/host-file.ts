@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { countOf } from '@xmc/core'
+import { countOf } from '@xmc/interface'
 import { DiskError } from '@xmc/virtio'
 import { DataMismatchError } from './errors.ts'
 

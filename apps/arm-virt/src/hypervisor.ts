@@ -1,5 +1,6 @@
-import type { DomainId, ForeignMemory } from '@xmc/foreign'
+import type { ForeignMemory } from '@xmc/foreign'
 import type { GrantTable } from '@xmc/grants'
+import type { DomainId } from '@xmc/interface'
 import type { RamBank } from '@xmc/memory-region'
 
 /** How a domain stopped running. */

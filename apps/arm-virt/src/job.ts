@@ -1,4 +1,4 @@
-import type { OptionNames } from '@xmc/core'
+import type { OptionNames } from '@xmc/interface'
 import type { Disk } from '@xmc/virtio'
 import type { Board } from './board.ts'
 import type { Addressing } from './configuration.ts'

@@ -1,4 +1,4 @@
-import { checkOptions, type OptionNames } from '@xmc/core'
+import { checkOptions, type OptionNames } from '@xmc/interface'
 import type { BlockDriver, DriverStatistics } from '@xmc/virtio/driver'
 import { type OpenDisk, openDisks } from './disk-files.ts'
 import { DigestMismatchError } from './errors.ts'

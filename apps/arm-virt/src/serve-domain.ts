@@ -1,4 +1,4 @@
-import { checkOptions, countOf, type OptionNames } from '@xmc/core'
+import { checkOptions, countOf, type OptionNames } from '@xmc/interface'
 import { MAX_GRANT_FRAMES } from '@xmc/memory-region'
 import { BlockDevice, type BlockRequestError } from '@xmc/virtio'
 import { Board, type BoardStatistics } from './board.ts'

@@ -1,4 +1,5 @@
-import { guestFrame, Hypervisor as Simulator } from '@xmc/sim'
+import { guestFrame } from '@xmc/interface'
+import { Hypervisor as Simulator } from '@xmc/sim'
 import { BlockDevice, type BlockRequestError, MemoryDisk } from '@xmc/virtio'
 import { GuestBuffer } from '@xmc/virtio/driver'
 import { describe, expect, it, onTestFinished } from 'vitest'

@@ -1,4 +1,4 @@
-import { domainId, guestFrame } from '@xmc/foreign'
+import { domainId, guestFrame } from '@xmc/interface'
 import { Hypervisor } from '@xmc/sim'
 import { describe, expect, it, vi } from 'vitest'
 import { findRam } from '../src/providers/xen-ram.ts'

@@ -1,6 +1,7 @@
-import { createForeignCache, domainId, type ForeignCacheOptions } from '@xmc/foreign'
-import { createGrantCache, domainId as granterId } from '@xmc/grants'
+import { createForeignCache, type ForeignCacheOptions } from '@xmc/foreign'
+import { createGrantCache } from '@xmc/grants'
 import { createMemoryFile, type HostMemoryWindow, type MemoryFile, openWindow } from '@xmc/hostmem'
+import { domainId, domainId as granterId } from '@xmc/interface'
 import { MemoryFileFrames } from './providers/memory-file-frames.ts'
 import { MemoryFileGrants } from './providers/memory-file-grants.ts'
 

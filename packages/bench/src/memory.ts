@@ -1,9 +1,10 @@
 // What caches take of the heap and of the host, beside the guest's memory. Run with --expose-gc.
+
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Mapping } from '@xmc/core'
-import { guestFrame } from '@xmc/foreign'
+import { guestFrame } from '@xmc/interface'
 import { BUCKET, BUCKET_PAGES, Guest } from './guest.ts'
 import type { MemoryUse } from './results.ts'
 

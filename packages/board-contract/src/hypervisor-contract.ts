@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict'
 import { IOREQ_TYPE_COPY, IOREQ_TYPE_INVALIDATE } from '@xmc/arm-virt'
 import { available } from '@xmc/contract'
-import { guestFrame } from '@xmc/foreign'
-import { grantReference } from '@xmc/grants'
-import { openWindow, windowPage } from '@xmc/hostmem'
+import { openWindow } from '@xmc/hostmem'
+import { grantReference, guestFrame, windowPage } from '@xmc/interface'
 import {
   assertRefused,
   BASE,

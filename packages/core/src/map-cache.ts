@@ -1,3 +1,4 @@
+import { checkMethods, checkOptions, type OptionNames } from '@xmc/interface'
 import type { MapBackend } from './backend.ts'
 import type { CacheUser, CacheUserOptions } from './cache-user.ts'
 import {
@@ -21,7 +22,6 @@ import type { DrainFailure, InvalidationReport } from './invalidation.ts'
 import { LOCK_WRITE } from './lock-flags.ts'
 import { flagsOf, type MapCacheOptions, type MapOptions } from './map-options.ts'
 import { Mapping } from './mapping.ts'
-import { checkMethods, checkOptions, type OptionNames } from './options.ts'
 import { PAGE_SIZE, type WindowPage } from './page.ts'
 import { PageSurface } from './page-surface.ts'
 import type { RamListener } from './ram-listener.ts'

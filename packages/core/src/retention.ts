@@ -1,5 +1,5 @@
+import { checkOptions } from '@xmc/interface'
 import { InvalidArgumentError } from './errors.ts'
-import { checkOptions } from './options.ts'
 
 /**
  * How long a mapping that nobody has locked stays.

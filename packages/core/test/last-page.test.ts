@@ -1,4 +1,4 @@
-import { windowPage } from '@xmc/core'
+import { windowPage } from '@xmc/interface'
 import { expect, it } from 'vitest'
 import { testPage } from './doubles/guest-double.ts'
 import { AT_ONCE, pages, setUp, setUpGrants, small } from './doubles/set-up.ts'

@@ -1,4 +1,5 @@
-import { LOCK_DMA, windowPage as toWindowPage } from '@xmc/core'
+import { LOCK_DMA } from '@xmc/core'
+import { windowPage as toWindowPage } from '@xmc/interface'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { propertyRuns } from '../../../vitest.properties.ts'

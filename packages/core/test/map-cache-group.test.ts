@@ -1,13 +1,5 @@
-import {
-  InvalidArgumentError,
-  LOCK_DMA,
-  type MapCache,
-  MapCacheGroup,
-  NotLockedError,
-  ReleasedError,
-  WrongCacheError,
-  windowPage,
-} from '@xmc/core'
+import { LOCK_DMA, type MapCache, MapCacheGroup, NotLockedError, WrongCacheError } from '@xmc/core'
+import { InvalidArgumentError, ReleasedError, windowPage } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { type GuestDouble, type TestPage, testPage } from './doubles/guest-double.ts'
 import { setUp, setUpGrants } from './doubles/set-up.ts'

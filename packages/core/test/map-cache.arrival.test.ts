@@ -1,12 +1,5 @@
-import {
-  ClosedError,
-  InvalidArgumentError,
-  LOCK_WRITE,
-  NotMappedError,
-  PagesMissingError,
-  RefusedError,
-  SystemCallError,
-} from '@xmc/core'
+import { LOCK_WRITE, NotMappedError, PagesMissingError } from '@xmc/core'
+import { ClosedError, InvalidArgumentError, RefusedError, SystemCallError } from '@xmc/interface'
 import { describe, expect, it, vi } from 'vitest'
 import { type TestPage, testPage } from './doubles/guest-double.ts'
 import { ListenerDouble } from './doubles/listener-double.ts'

@@ -1,4 +1,5 @@
-import { BusyError, ClosedError, MapCache, RefusedError, UnmapFailedError } from '@xmc/core'
+import { MapCache, UnmapFailedError } from '@xmc/core'
+import { BusyError, ClosedError, RefusedError } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { testPage } from './doubles/guest-double.ts'
 import {

@@ -1,11 +1,5 @@
-import {
-  ClosedError,
-  InvalidArgumentError,
-  PagedOutError,
-  PagesMissingError,
-  SystemCallError,
-  WindowFullError,
-} from '@xmc/core'
+import { PagedOutError, PagesMissingError, WindowFullError } from '@xmc/core'
+import { ClosedError, InvalidArgumentError, SystemCallError } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { testPage } from './doubles/guest-double.ts'
 import { Gate, pages, settle, setUp, setUpGrants, small, unchecked } from './doubles/set-up.ts'

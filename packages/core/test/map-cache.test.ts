@@ -1,16 +1,15 @@
 import {
-  InvalidArgumentError,
   LOCK_WRITE,
   MapCache,
   Mapping,
   NotLockedError,
   PagedOutError,
   PagesMissingError,
-  ReleasedError,
   UnmapFailedError,
   WindowFullError,
   WrongCacheError,
 } from '@xmc/core'
+import { InvalidArgumentError, ReleasedError } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { GuestDouble, testPage } from './doubles/guest-double.ts'
 import { AT_ONCE, contentAt, Gate, pages, settle, setUp, small } from './doubles/set-up.ts'

@@ -1,10 +1,5 @@
-import {
-  type MapCache,
-  type Mapping,
-  ReadOnlyError,
-  ReleasedError,
-  UnmapFailedError,
-} from '@xmc/core'
+import { type MapCache, type Mapping, UnmapFailedError } from '@xmc/core'
+import { ReadOnlyError, ReleasedError } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { type GuestDouble, type TestPage, testPage } from './doubles/guest-double.ts'
 import { Gate, settle, setUp } from './doubles/set-up.ts'

@@ -1,11 +1,6 @@
+import { checkMethods, checkOptions, InvalidArgumentError } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
-import {
-  checkMethods,
-  checkOptions,
-  InvalidArgumentError,
-  MapCache,
-  PagesMissingError,
-} from '../src/index.ts'
+import { MapCache, PagesMissingError } from '../src/index.ts'
 
 interface Options {
   readonly first: number

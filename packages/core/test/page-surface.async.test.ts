@@ -1,14 +1,12 @@
 import {
-  ClosedError,
   LOCK_WRITE,
   type MapCache,
   NotLockedError,
   PagesMissingError,
-  SystemCallError,
   UnmapFailedError,
   WindowFullError,
-  windowPage,
 } from '@xmc/core'
+import { ClosedError, SystemCallError, windowPage } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { type TestPage, testPage } from './doubles/guest-double.ts'
 import { AT_ONCE, contentAt, Gate, settle, setUp, small } from './doubles/set-up.ts'

@@ -1,5 +1,4 @@
 import {
-  ClosedError,
   LOCK_DMA,
   LOCK_WRITE,
   LockLimitError,
@@ -7,12 +6,9 @@ import {
   PagedOutError,
   type PageSurface,
   PagesMissingError,
-  ReadOnlyError,
-  SystemCallError,
   WindowFullError,
-  windowPage,
-  XmcError,
 } from '@xmc/core'
+import { ClosedError, ReadOnlyError, SystemCallError, windowPage, XmcError } from '@xmc/interface'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { type TestPage, testPage } from './doubles/guest-double.ts'
 import { AT_ONCE, contentAt, setUp, setUpGrants, small, unchecked } from './doubles/set-up.ts'

@@ -1,4 +1,5 @@
-import { type MapCache, PagesMissingError, SystemCallError } from '@xmc/core'
+import { type MapCache, PagesMissingError } from '@xmc/core'
+import { SystemCallError } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { type TestPage, testPage } from './doubles/guest-double.ts'
 import { ListenerDouble } from './doubles/listener-double.ts'

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import diagnostics from 'node:diagnostics_channel'
-import { LOCK_DMA, LOCK_WRITE, MapCache, type WindowPage, XmcError } from '@xmc/core'
+import { LOCK_DMA, LOCK_WRITE, MapCache } from '@xmc/core'
+import { type WindowPage, XmcError } from '@xmc/interface'
 import fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 import { propertyRuns } from '../../../vitest.properties.ts'

@@ -1,5 +1,6 @@
 import diagnostics from 'node:diagnostics_channel'
-import { ClosedError, type MapCache, type RamListener, windowPage } from '@xmc/core'
+import type { MapCache, RamListener } from '@xmc/core'
+import { ClosedError, windowPage } from '@xmc/interface'
 import { describe, expect, it, vi } from 'vitest'
 import { type GuestDouble, type TestPage, testPage } from './doubles/guest-double.ts'
 import { ListenerDouble } from './doubles/listener-double.ts'

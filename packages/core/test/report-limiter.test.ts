@@ -1,5 +1,6 @@
+import { InvalidArgumentError } from '@xmc/interface'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { InvalidArgumentError, kindOfError, ReportLimiter } from '../src/index.ts'
+import { kindOfError, ReportLimiter } from '../src/index.ts'
 
 type Told = [report: string, repeated: number]
 

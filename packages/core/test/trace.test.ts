@@ -9,8 +9,8 @@ import {
   traceChannels,
   UnmapFailedError,
   WrongCacheError,
-  windowPage,
 } from '@xmc/core'
+import { windowPage } from '@xmc/interface'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { testPage } from './doubles/guest-double.ts'
 import { setUp, setUpGrants } from './doubles/set-up.ts'

@@ -1,10 +1,5 @@
-import {
-  ClosedError,
-  InvalidArgumentError,
-  LOCK_WRITE,
-  ReadOnlyError,
-  SystemCallError,
-} from '@xmc/core'
+import { LOCK_WRITE } from '@xmc/core'
+import { ClosedError, InvalidArgumentError, ReadOnlyError, SystemCallError } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { type TestPage, testPage } from './doubles/guest-double.ts'
 import { AT_ONCE, contentAt, setUp, setUpGrants, small, unchecked } from './doubles/set-up.ts'

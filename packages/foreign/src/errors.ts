@@ -2,15 +2,16 @@ import { constants } from 'node:os'
 import {
   addressHint,
   countPages,
+  type DomainId,
   errnoOf,
+  type GuestFrame,
   isPageList,
   messageOf,
   nameOfErrno,
   type Pages,
   type WindowPage,
   XmcError,
-} from '@xmc/core'
-import type { DomainId, GuestFrame } from './guest-frame.ts'
+} from '@xmc/interface'
 
 /**
  * `ERR_XMC_FOREIGN_MAP`: frames of a domain could not be mapped at all. A frame that fails among

@@ -1,20 +1,24 @@
+import type { MapBackend } from '@xmc/core'
 import {
   checkMethods,
   checkOptions,
   countPages,
+  type DomainId,
+  domainId,
+  type ForeignMapRequest,
+  type GuestFrame,
+  guestFrame,
   InvalidArgumentError,
   isPageList,
-  type MapBackend,
   type OptionNames,
   type Pages,
   ReadOnlyError,
   type TargetWindow,
   type WindowPage,
   XmcError,
-} from '@xmc/core'
+} from '@xmc/interface'
 import { ForeignMapError, ForeignUnmapError } from './errors.ts'
-import type { ForeignMapRequest, ForeignMemory } from './foreign-memory.ts'
-import { type DomainId, domainId, type GuestFrame, guestFrame } from './guest-frame.ts'
+import type { ForeignMemory } from './foreign-memory.ts'
 
 /** Binary logarithm of the bytes of a bucket, unless said otherwise: 1 MiB, 256 frames. */
 export const DEFAULT_BUCKET_SHIFT = 20

@@ -1,6 +1,6 @@
-import { checkOptions, MapCache, type MapCacheOptions, type OptionNames } from '@xmc/core'
+import { MapCache, type MapCacheOptions } from '@xmc/core'
+import { checkOptions, type GuestFrame, type OptionNames } from '@xmc/interface'
 import { ForeignBackend, type ForeignBackendOptions } from './foreign-backend.ts'
-import type { GuestFrame } from './guest-frame.ts'
 
 /** What {@link createForeignCache} makes a cache from: the backend's options and the cache's. */
 export interface ForeignCacheOptions

@@ -1,13 +1,18 @@
 import { constants } from 'node:os'
-import { MemoryAreasError, SystemCallError, windowPage, XmcError } from '@xmc/core'
-import { describe, expect, test } from 'vitest'
 import {
   domainId,
+  guestFrame,
+  MemoryAreasError,
+  SystemCallError,
+  windowPage,
+  XmcError,
+} from '@xmc/interface'
+import { describe, expect, test } from 'vitest'
+import {
   ForeignBackend,
   type ForeignBackendOptions,
   ForeignMapError,
   ForeignUnmapError,
-  guestFrame,
 } from '../src/index.ts'
 import { ScriptedForeignMemory } from './doubles/foreign-memory.ts'
 import { plainWindow } from './doubles/window.ts'

@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
-import { SystemCallError } from '@xmc/core'
+import { domainId, guestFrame, SystemCallError } from '@xmc/interface'
 import { describe, expect, test } from 'vitest'
-import { createForeignCache, domainId, type ForeignCacheOptions, guestFrame } from '../src/index.ts'
+import { createForeignCache, type ForeignCacheOptions } from '../src/index.ts'
 import { ScriptedForeignMemory } from './doubles/foreign-memory.ts'
 import { plainWindow } from './doubles/window.ts'
 

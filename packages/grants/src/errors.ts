@@ -1,7 +1,11 @@
 import {
   countOf,
   countPages,
+  type DomainId,
   errnoOf,
+  type GrantReference,
+  grantStatusMeaning,
+  grantStatusName,
   messageOf,
   nameOfErrno,
   type Pages,
@@ -9,9 +13,7 @@ import {
   type WindowPage,
   XmcError,
   type XmcErrorOptions,
-} from '@xmc/core'
-import type { DomainId, GrantReference } from './grant-reference.ts'
-import { grantStatusMeaning, grantStatusName } from './grant-status.ts'
+} from '@xmc/interface'
 import { referencesOf } from './internal/references.ts'
 
 /** What is known of a refused map, for a {@link GrantMapError}. */

@@ -1,26 +1,27 @@
+import type { MapBackend } from '@xmc/core'
 import {
   checkMethods,
   checkOptions,
   countPages,
+  type DomainId,
+  domainId,
+  type GrantCopySegment,
+  type GrantMapRequest,
+  type GrantReference,
+  grantReference,
   InvalidArgumentError,
   isPageList,
-  type MapBackend,
+  MAX_REFERENCES_PER_MAP,
   PAGE_SHIFT,
   PAGE_SIZE,
   type Pages,
   type TargetWindow,
+  type UnmapNotify,
   type WindowPage,
   XmcError,
-} from '@xmc/core'
+} from '@xmc/interface'
 import { GrantCopyError, GrantLimitError, GrantUnmapError } from './errors.ts'
-import { type DomainId, domainId, type GrantReference, grantReference } from './grant-reference.ts'
-import {
-  type GrantCopySegment,
-  type GrantMapRequest,
-  type GrantTable,
-  MAX_REFERENCES_PER_MAP,
-  type UnmapNotify,
-} from './grant-table.ts'
+import type { GrantTable } from './grant-table.ts'
 import { MappingLedger } from './internal/mapping-ledger.ts'
 import { explainRefusal } from './internal/refusal.ts'
 

@@ -1,13 +1,12 @@
+import { MapCache, type MapCacheOptions } from '@xmc/core'
 import {
   checkOptions,
+  type GrantReference,
   InvalidArgumentError,
-  MapCache,
-  type MapCacheOptions,
   type OptionNames,
   PAGE_SIZE,
-} from '@xmc/core'
+} from '@xmc/interface'
 import { GrantBackend, type GrantBackendOptions } from './grant-backend.ts'
-import type { GrantReference } from './grant-reference.ts'
 
 /**
  * Bytes of the window to open for a guest's grants where nothing else is known: 256 MiB of address

@@ -1,7 +1,5 @@
 export * from './errors.ts'
-export * from './grant-address.ts'
 export * from './grant-backend.ts'
 export * from './grant-cache.ts'
 export * from './grant-reference.ts'
-export * from './grant-status.ts'
 export * from './grant-table.ts'

@@ -1,24 +1,24 @@
 import { constants } from 'node:os'
 import {
   countPages,
+  domainId,
+  type GrantReference,
+  grantReference,
   isPageList,
   MemoryAreasError,
   SystemCallError,
   windowPage,
   XmcError,
-} from '@xmc/core'
+} from '@xmc/interface'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { propertyRuns } from '../../../vitest.properties.ts'
 import {
-  domainId,
   GrantBackend,
   GrantCopyError,
   GrantLimitError,
   GrantMapError,
-  type GrantReference,
   GrantUnmapError,
-  grantReference,
 } from '../src/index.ts'
 import { SmallGrantTable } from './doubles/grant-table.ts'
 import { plainWindow } from './doubles/window.ts'

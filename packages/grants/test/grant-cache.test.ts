@@ -1,13 +1,7 @@
 import { constants } from 'node:os'
-import { SystemCallError } from '@xmc/core'
+import { domainId, grantReference, SystemCallError } from '@xmc/interface'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import {
-  createGrantCache,
-  domainId,
-  type GrantCacheOptions,
-  GrantUnmapError,
-  grantReference,
-} from '../src/index.ts'
+import { createGrantCache, type GrantCacheOptions, GrantUnmapError } from '../src/index.ts'
 import { SmallGrantTable } from './doubles/grant-table.ts'
 import { plainWindow } from './doubles/window.ts'
 

@@ -1,6 +1,5 @@
-import { type PageRun, windowPage } from '@xmc/core'
+import { type GrantReference, grantReference, type PageRun, windowPage } from '@xmc/interface'
 import { describe, expect, test } from 'vitest'
-import { type GrantReference, grantReference } from '../src/index.ts'
 import { MappingLedger } from '../src/internal/mapping-ledger.ts'
 
 /** A run of references that counts how often its first one is read, which each look at a reference does. */

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, SystemCallError, XmcError } from '@xmc/core'
+import { InvalidArgumentError, SystemCallError, XmcError } from '@xmc/interface'
 import { RLIMIT_AS, systemCalls } from './internal/system-calls.ts'
 
 /** The most bytes a mapcache counts with, by the bits of the host's words (reference 1.1). */

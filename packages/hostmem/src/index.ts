@@ -1,4 +1,4 @@
-export { PAGE_SHIFT, PAGE_SIZE, type WindowPage, windowPage } from '@xmc/core'
+export { PAGE_SHIFT, PAGE_SIZE, type WindowPage, windowPage } from '@xmc/interface'
 export * from './address-space-limit.ts'
 export {
   MemoryAreaAccount,

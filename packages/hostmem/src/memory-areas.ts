@@ -1,5 +1,10 @@
 import { readFileSync } from 'node:fs'
-import { checkOptions, InvalidArgumentError, MemoryAreasError, type WindowAreas } from '@xmc/core'
+import {
+  checkOptions,
+  InvalidArgumentError,
+  MemoryAreasError,
+  type WindowAreas,
+} from '@xmc/interface'
 
 /** What the kernel allows where it does not say: Linux's default of vm.max_map_count. */
 const USUAL_MEMORY_AREA_LIMIT = 65_530

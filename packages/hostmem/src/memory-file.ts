@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs'
-import { ClosedError, checkOptions, InvalidArgumentError, SystemCallError } from '@xmc/core'
+import { ClosedError, checkOptions, InvalidArgumentError, SystemCallError } from '@xmc/interface'
 import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import { PAGE_SIZE, XmcError } from '@xmc/core'
+import { PAGE_SIZE, XmcError } from '@xmc/interface'
 
 /** Platforms that the package works on, as `process.platform` and `process.arch` joined by a hyphen. */
 export const SUPPORTED_PLATFORMS: readonly string[] = ['linux-x64', 'linux-arm64']

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, SystemCallError } from '@xmc/core'
+import { InvalidArgumentError, SystemCallError } from '@xmc/interface'
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, systemCalls } from './internal/system-calls.ts'
 
 /**

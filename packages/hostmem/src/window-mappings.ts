@@ -1,4 +1,4 @@
-import type { TargetWindow } from '@xmc/core'
+import type { TargetWindow } from '@xmc/interface'
 
 /** A mapping that has a place in a window. */
 export interface PlacedMapping {

@@ -1,4 +1,4 @@
-import { checkOptions, InvalidArgumentError, PAGE_SIZE, XmcError } from '@xmc/core'
+import { checkOptions, InvalidArgumentError, PAGE_SIZE, XmcError } from '@xmc/interface'
 import type { Refusal } from './internal/allocation.ts'
 import type { MemoryAreaAccount } from './memory-areas.ts'
 

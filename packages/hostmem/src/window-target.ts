@@ -6,7 +6,7 @@ import {
   SystemCallError,
   type TargetWindow,
   windowPage,
-} from '@xmc/core'
+} from '@xmc/interface'
 
 /**
  * Checks that `pageCount` pages from `page` on lie in the window.

@@ -8,7 +8,7 @@ import {
   SystemCallError,
   type TargetWindow,
   type WindowPage,
-} from '@xmc/core'
+} from '@xmc/interface'
 import { type Allocation, allocate } from './internal/allocation.ts'
 import { MAPPED, NO_RESERVE, type PageStates, PLAIN } from './internal/page-states.ts'
 import {

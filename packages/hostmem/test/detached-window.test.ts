@@ -1,6 +1,7 @@
 import type * as workerThreads from 'node:worker_threads'
+import { windowPage } from '@xmc/interface'
 import { expect, test, vi } from 'vitest'
-import { openWindow, windowPage } from '../src/index.ts'
+import { openWindow } from '../src/index.ts'
 
 // Node 24 detaches no buffer that is marked, Node 22 does by transfer(): without the mark every Node does.
 vi.mock('node:worker_threads', async (importOriginal) => ({

@@ -1,14 +1,9 @@
 import { readFileSync } from 'node:fs'
+import { windowPage } from '@xmc/interface'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { propertyRuns } from '../../../vitest.properties.ts'
-import {
-  createMemoryFile,
-  MemoryAreaAccount,
-  memoryAreas,
-  openWindow,
-  windowPage,
-} from '../src/index.ts'
+import { createMemoryFile, MemoryAreaAccount, memoryAreas, openWindow } from '../src/index.ts'
 import { MAPPED, NO_RESERVE, PageStates, PLAIN } from '../src/internal/page-states.ts'
 import { countAreas } from './helpers/process-memory.ts'
 

@@ -1,5 +1,6 @@
+import { windowPage } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
-import { createMemoryFile, openWindow, whileHeld, windowPage } from '../src/index.ts'
+import { createMemoryFile, openWindow, whileHeld } from '../src/index.ts'
 import { bytesOf } from './helpers/pages.ts'
 
 describe('mapAsync', () => {

@@ -1,4 +1,4 @@
-import { ClosedError, SystemCallError } from '@xmc/core'
+import { ClosedError, SystemCallError, windowPage } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import {
   checkTarget,
@@ -6,7 +6,6 @@ import {
   errorAfterReset,
   openWindow,
   resetUnlessClosed,
-  windowPage,
 } from '../src/index.ts'
 import { bytesOf } from './helpers/pages.ts'
 

@@ -1,4 +1,4 @@
-import { XmcError } from '@xmc/core'
+import { windowPage, XmcError } from '@xmc/interface'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { propertyRuns } from '../../../vitest.properties.ts'
@@ -7,7 +7,6 @@ import {
   type HostMemoryWindow,
   type MemoryFile,
   openWindow,
-  windowPage,
 } from '../src/index.ts'
 import { bytesOf, firstBytes } from './helpers/pages.ts'
 

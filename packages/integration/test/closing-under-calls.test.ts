@@ -1,6 +1,7 @@
-import { createForeignCache, domainId, guestFrame } from '@xmc/foreign'
+import { createForeignCache } from '@xmc/foreign'
 import { createGrantCache } from '@xmc/grants'
 import { openWindow } from '@xmc/hostmem'
+import { domainId, guestFrame } from '@xmc/interface'
 import { Hypervisor } from '@xmc/sim'
 import { describe, expect, it } from 'vitest'
 import { failure } from './helpers/failure.ts'

@@ -1,5 +1,6 @@
-import { createGrantCache, domainId, grantReference } from '@xmc/grants'
+import { createGrantCache } from '@xmc/grants'
 import { openWindow } from '@xmc/hostmem'
+import { domainId, grantReference } from '@xmc/interface'
 import { Hypervisor } from '@xmc/sim'
 import { expect, it } from 'vitest'
 

@@ -1,5 +1,6 @@
-import { createForeignCache, domainId, guestFrame } from '@xmc/foreign'
+import { createForeignCache } from '@xmc/foreign'
 import { openWindow } from '@xmc/hostmem'
+import { domainId, guestFrame } from '@xmc/interface'
 import { Hypervisor } from '@xmc/sim'
 import { describe, expect, it } from 'vitest'
 import { failure } from './helpers/failure.ts'

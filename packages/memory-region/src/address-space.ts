@@ -1,4 +1,4 @@
-import { BusyError, XmcError } from '@xmc/core/errors'
+import { BusyError, XmcError } from '@xmc/interface'
 import { joinAddress, offsetOfAddress, pageOfAddress } from './address.ts'
 import { checkOwner, type DmaMapping, type MappedLength } from './dma-mapping.ts'
 import { NotRamError, ShortMappingError } from './errors.ts'

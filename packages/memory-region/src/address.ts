@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
+import { InvalidArgumentError } from '@xmc/interface'
 import { ADDRESS_LIMIT, checkPageAddress } from './internal/page.ts'
 
 /**

@@ -1,5 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
-import { checkOptions, type OptionNames } from '@xmc/core/options'
+import { checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/interface'
 import { MemoryRegion, type RegionKind, type RegionOptions } from './memory-region.ts'
 
 /** What an alias is made from. */

@@ -1,5 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
-import { checkOptions } from '@xmc/core/options'
+import { checkOptions, InvalidArgumentError } from '@xmc/interface'
 import { AliasRegion } from './alias-region.ts'
 import { RegionError } from './errors.ts'
 import { ADDRESS_LIMIT } from './internal/page.ts'

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, ReadOnlyError, ReleasedError, type XmcError } from '@xmc/core/errors'
+import { InvalidArgumentError, ReadOnlyError, ReleasedError, type XmcError } from '@xmc/interface'
 import { callAll, throwAll } from './internal/call-all.ts'
 import type { FlatRange } from './internal/flat-range.ts'
 import { checkByteCount, hex, pagesOf } from './internal/page.ts'

@@ -1,4 +1,4 @@
-import { type Shortage, XmcError } from '@xmc/core/errors'
+import { type Shortage, XmcError } from '@xmc/interface'
 import { hex } from './internal/page.ts'
 
 /** What an access does. */

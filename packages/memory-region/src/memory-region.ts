@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
+import { InvalidArgumentError } from '@xmc/interface'
 import { callAll, throwAll } from './internal/call-all.ts'
 import { ADDRESS_LIMIT } from './internal/page.ts'
 

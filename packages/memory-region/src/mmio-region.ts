@@ -1,5 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
-import { checkMethods, checkOptions, type OptionNames } from '@xmc/core/options'
+import { checkMethods, checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/interface'
 import { InvalidAccessError } from './errors.ts'
 import { MemoryRegion, type RegionKind, type RegionOptions } from './memory-region.ts'
 

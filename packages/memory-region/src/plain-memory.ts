@@ -1,5 +1,5 @@
-import { InvalidArgumentError, NotLockedError, PagesMissingError } from '@xmc/core/errors'
-import { checkOptions } from '@xmc/core/options'
+import { NotLockedError, PagesMissingError } from '@xmc/core/errors'
+import { checkOptions, InvalidArgumentError } from '@xmc/interface'
 import { checkByteCount, checkPageAddress, PAGE_SIZE } from './internal/page.ts'
 import type { RamBacking } from './ram-backing.ts'
 

@@ -1,5 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
-import { checkMethods, checkOptions, type OptionNames } from '@xmc/core/options'
+import { checkMethods, checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/interface'
 import { PAGE_LIMIT, PAGE_SIZE } from './internal/page.ts'
 import { MemoryRegion, type RegionKind, type RegionOptions } from './memory-region.ts'
 import { PlainMemory } from './plain-memory.ts'

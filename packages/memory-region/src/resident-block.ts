@@ -1,11 +1,5 @@
-import {
-  BusyError,
-  ClosedError,
-  NotLockedError,
-  PagesMissingError,
-  ReadOnlyError,
-} from '@xmc/core/errors'
-import { checkOptions } from '@xmc/core/options'
+import { NotLockedError, PagesMissingError } from '@xmc/core/errors'
+import { BusyError, ClosedError, checkOptions, ReadOnlyError } from '@xmc/interface'
 import { checkByteCount, checkPageAddress, MAX_MAPPING, PAGE_SIZE } from './internal/page.ts'
 import { LOCK_DMA, LOCK_WRITE, type RamBacking } from './ram-backing.ts'
 

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, ReadOnlyError, ReleasedError } from '@xmc/core/errors'
+import { InvalidArgumentError, ReadOnlyError, ReleasedError } from '@xmc/interface'
 import type { MappingOwner, RamMapping } from './dma-mapping.ts'
 import type { RamRegion } from './ram-region.ts'
 

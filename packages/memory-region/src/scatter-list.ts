@@ -1,4 +1,4 @@
-import { ReleasedError } from '@xmc/core/errors'
+import { ReleasedError } from '@xmc/interface'
 import type { DmaMapping } from './dma-mapping.ts'
 import { callAll, throwAll } from './internal/call-all.ts'
 import { checkByteCount } from './internal/page.ts'

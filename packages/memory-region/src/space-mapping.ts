@@ -1,5 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
-import { checkOptions } from '@xmc/core/options'
+import { checkOptions, InvalidArgumentError } from '@xmc/interface'
 import { joinAddress } from './address.ts'
 import { BounceMapping, type DmaMapping, RamMapping } from './dma-mapping.ts'
 import { BounceBudgetError, ReadOnlyRegionError } from './errors.ts'

@@ -1,4 +1,4 @@
-import { BusyError } from '@xmc/core/errors'
+import { BusyError } from '@xmc/interface'
 import type { DmaMapping } from './dma-mapping.ts'
 import type { SlotAccount } from './internal/slot-budget.ts'
 import type { RamBacking } from './ram-backing.ts'

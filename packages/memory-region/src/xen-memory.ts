@@ -1,13 +1,14 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
-import { checkOptions, type OptionNames } from '@xmc/core/options'
+import {
+  checkOptions,
+  InvalidArgumentError,
+  type OptionNames,
+  XEN_GRANT_ADDRESS_OFFSET,
+} from '@xmc/interface'
 import { AliasRegion } from './alias-region.ts'
 import type { ContainerRegion } from './container-region.ts'
 import type { MemoryRegion } from './memory-region.ts'
 import type { RamBacking } from './ram-backing.ts'
 import { RamRegion } from './ram-region.ts'
-
-/** Guest address of the grants region: bit 63. A granted page is at this plus reference × 4096. */
-export const XEN_GRANT_ADDR_OFF: bigint = 1n << 63n
 
 /** Frames of a grant table by default: Xen's default for `gnttab_max_frames`. */
 export const DEFAULT_GRANT_FRAMES = 64
@@ -74,7 +75,7 @@ export class XenMemory {
     checkOptions('XenMemory', options, OPTIONS)
     const { memory, banks } = options
     const end = banks.reduce((last, bank) => maxOf(last, bank.address + bank.size), 0n)
-    if (end < 1n || end > XEN_GRANT_ADDR_OFF) {
+    if (end < 1n || end > XEN_GRANT_ADDRESS_OFFSET) {
       throw new InvalidArgumentError('banks', 'at least one bank, all of them below 2^63', end)
     }
     this.memory = new RamRegion({ name: 'xen.ram', size: end, backing: memory })
@@ -85,7 +86,7 @@ export class XenMemory {
   /** Puts the banks and the grants region into `container`, whose byte 0 is guest address 0. */
   addTo(container: ContainerRegion): void {
     for (const bank of this.banks) container.add(bank, bank.offset)
-    if (this.grants !== undefined) container.add(this.grants, XEN_GRANT_ADDR_OFF)
+    if (this.grants !== undefined) container.add(this.grants, XEN_GRANT_ADDRESS_OFFSET)
   }
 
   /**

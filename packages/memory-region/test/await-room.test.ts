@@ -1,4 +1,5 @@
-import { WindowFullError, XmcError } from '@xmc/core/errors'
+import { WindowFullError } from '@xmc/core/errors'
+import { XmcError } from '@xmc/interface'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { caught } from './doubles/caught.ts'
 import { machine } from './doubles/machine.ts'

@@ -1,5 +1,5 @@
 import { MapCache } from '@xmc/core'
-import { XmcError } from '@xmc/core/errors'
+import { XmcError } from '@xmc/interface'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { propertyRuns } from '../../../vitest.properties.ts'

@@ -1,3 +1,4 @@
+import { XEN_GRANT_ADDRESS_OFFSET } from '@xmc/interface'
 import { describe, expect, test } from 'vitest'
 import {
   AddressSpace,
@@ -7,7 +8,6 @@ import {
   PlainMemory,
   RamRegion,
   RomRegion,
-  XEN_GRANT_ADDR_OFF,
   XenMemory,
 } from '../src/index.ts'
 import { caught } from './doubles/caught.ts'
@@ -231,7 +231,7 @@ function machine(allowGrantAccess?: boolean) {
 }
 
 describe('S53 plain access to a grant address', () => {
-  const address = XEN_GRANT_ADDR_OFF + 0x7000n
+  const address = XEN_GRANT_ADDRESS_OFFSET + 0x7000n
 
   test('S53 works through the backing, which copies', () => {
     const { grants, space } = machine()

@@ -1,3 +1,4 @@
+import { XEN_GRANT_ADDRESS_OFFSET } from '@xmc/interface'
 import { describe, expect, test } from 'vitest'
 import {
   AddressSpace,
@@ -6,7 +7,6 @@ import {
   DEFAULT_GRANT_FRAMES,
   MAX_GRANT_FRAMES,
   REFERENCES_PER_FRAME,
-  XEN_GRANT_ADDR_OFF,
   XenMemory,
   type XenMemoryOptions,
 } from '../src/index.ts'
@@ -26,7 +26,7 @@ function small(options: Partial<XenMemoryOptions> = {}): XenMemory {
 
 describe('XenMemory', () => {
   test('the numbers of the interface', () => {
-    expect(XEN_GRANT_ADDR_OFF).toBe(0x8000_0000_0000_0000n)
+    expect(XEN_GRANT_ADDRESS_OFFSET).toBe(0x8000_0000_0000_0000n)
     expect(DEFAULT_GRANT_FRAMES * REFERENCES_PER_FRAME).toBe(32768)
     expect(MAX_GRANT_FRAMES * REFERENCES_PER_FRAME).toBe(2 ** 32)
   })

@@ -1,8 +1,13 @@
-import { isPageList, type Pages, type TargetWindow, type WindowPage } from '@xmc/core'
+import {
+  type DomainId,
+  isPageList,
+  type Pages,
+  type TargetWindow,
+  type WindowPage,
+} from '@xmc/interface'
 import { describeFailedPage, type FailedPageReport } from './failed-page.ts'
 import type { FaultSite } from './faults.ts'
 import type { GrantTables, PinnedGrantEntry } from './grant-table.ts'
-import type { DomainId } from './identifiers.ts'
 
 /** A mapping that is live. */
 export interface MappingReport {

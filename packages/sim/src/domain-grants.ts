@@ -2,27 +2,20 @@ import { constants } from 'node:os'
 import {
   checkOptions,
   countPages,
+  type DomainId,
+  domainId,
+  GRANT_STATUS,
+  type GrantReference,
+  grantReference,
+  grantStatusName,
+  guestFrame,
   InvalidArgumentError,
   isPageList,
   type Pages,
   SystemCallError,
-} from '@xmc/core'
-import {
-  GRANT_STATUS,
-  type GrantEntry,
-  type GrantPins,
-  type GrantTables,
-  nameOfGrantStatus,
-  readGrantEntry,
-} from './grant-table.ts'
+} from '@xmc/interface'
+import { type GrantEntry, type GrantPins, type GrantTables, readGrantEntry } from './grant-table.ts'
 import { GuestGrantTable } from './guest-grant-table.ts'
-import {
-  type DomainId,
-  domainId,
-  type GrantReference,
-  grantReference,
-  guestFrame,
-} from './identifiers.ts'
 
 /** To whom a frame is granted, and for what. */
 export interface GrantTo {
@@ -57,7 +50,7 @@ export class DomainGrants extends GuestGrantTable {
   grow(frames: number): void {
     const status = this.#tables.grow(this.domain, frames)
     if (status === GRANT_STATUS.okay) return
-    throw tooLarge(`${frames} frames (${nameOfGrantStatus(status)})`, this.#tables)
+    throw tooLarge(`${frames} frames (${grantStatusName(status)})`, this.#tables)
   }
 
   /**

@@ -1,5 +1,4 @@
-import { InvalidArgumentError, PAGE_SIZE, XmcError } from '@xmc/core'
-import type { DomainId } from './identifiers.ts'
+import { type DomainId, InvalidArgumentError, PAGE_SIZE, XmcError } from '@xmc/interface'
 import { MemoryRegionView } from './internal/memory-region-view.ts'
 import type { MachineMemory } from './machine-memory.ts'
 import type { PhysicalToMachine } from './p2m.ts'

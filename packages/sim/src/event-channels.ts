@@ -1,4 +1,4 @@
-import type { DomainId } from './identifiers.ts'
+import type { DomainId } from '@xmc/interface'
 import { refused } from './internal/errno.ts'
 import {
   callHandler,

@@ -1,5 +1,10 @@
-import { nameOfErrno, type WindowPage, XmcError } from '@xmc/core'
-import type { DomainId, GuestFrame } from './identifiers.ts'
+import {
+  type DomainId,
+  type GuestFrame,
+  nameOfErrno,
+  type WindowPage,
+  XmcError,
+} from '@xmc/interface'
 
 /**
  * What happens when a store to a page that failed to map is found, where real Xen would have killed

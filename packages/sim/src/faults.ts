@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/core'
+import { checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/interface'
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64'
 import { uniformInt } from 'pure-rand/distribution/uniformInt'
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'

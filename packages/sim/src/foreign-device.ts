@@ -1,24 +1,27 @@
 import { constants } from 'node:os'
 import {
-  ClosedError,
-  countPages,
-  InvalidArgumentError,
-  isPageList,
-  type Pages,
-  SystemCallError,
-  type TargetWindow,
-  type WindowPage,
-} from '@xmc/core'
-import {
   checkTarget,
   errorAfterReset,
   resetUnlessClosed,
   WindowMappings,
   whileHeld,
 } from '@xmc/hostmem'
+import {
+  ClosedError,
+  countPages,
+  type DomainId,
+  type ForeignMapRequest,
+  type GuestFrame,
+  guestFrame,
+  InvalidArgumentError,
+  isPageList,
+  type Pages,
+  SystemCallError,
+  type TargetWindow,
+  type WindowPage,
+} from '@xmc/interface'
 import type { MappingReport } from './accounting.ts'
 import type { InjectedFault } from './faults.ts'
-import { type DomainId, type GuestFrame, guestFrame } from './identifiers.ts'
 import type { MappedDomain, Parts } from './internal/parts.ts'
 import {
   errnoOfError,
@@ -31,22 +34,6 @@ import {
 } from './internal/port-call.ts'
 import { rangesOf } from './internal/ranges.ts'
 import type { Hold } from './machine-memory.ts'
-
-/** One request to map frames of a domain. */
-export interface ForeignMapRequest {
-  /** Whose memory. */
-  readonly domain: DomainId
-  /** Where to: a window of host memory. */
-  readonly window: TargetWindow
-  /** First page of the target; the frames follow contiguously. */
-  readonly windowPage: WindowPage
-  /** Guest frames, at least one. */
-  readonly frames: Pages<GuestFrame>
-  /** Whether stores through the mapping are allowed. */
-  readonly writable: boolean
-  /** Receives 0 or a positive errno for each frame. Without it, one bad frame fails the whole request. */
-  readonly errors?: Int32Array | undefined
-}
 
 interface ForeignMapping {
   readonly window: TargetWindow

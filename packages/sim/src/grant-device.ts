@@ -1,26 +1,31 @@
 import { constants } from 'node:os'
 import {
-  ClosedError,
-  countPages,
-  InvalidArgumentError,
-  isPageList,
-  PAGE_SIZE,
-  SystemCallError,
-  type TargetWindow,
-  type WindowPage,
-} from '@xmc/core'
-import {
   checkTarget,
   errorAfterReset,
   resetUnlessClosed,
   WindowMappings,
   whileHeld,
 } from '@xmc/hostmem'
+import {
+  ClosedError,
+  countPages,
+  type DomainId,
+  GRANT_STATUS,
+  type GrantCopySegment,
+  type GrantMapRequest,
+  grantReference,
+  InvalidArgumentError,
+  isPageList,
+  MAX_REFERENCES_PER_MAP,
+  PAGE_SIZE,
+  SystemCallError,
+  type TargetWindow,
+  type UnmapNotify,
+  type WindowPage,
+} from '@xmc/interface'
 import type { MappingReport } from './accounting.ts'
 import type { InjectedFault } from './faults.ts'
-import type { GrantCopySegment, GrantMapRequest, UnmapNotify } from './grant-request.ts'
-import { GRANT_MAP_FLAGS, GRANT_STATUS, type GrantCopyEnd } from './grant-table.ts'
-import { type DomainId, grantReference } from './identifiers.ts'
+import { GRANT_MAP_FLAGS, type GrantCopyEnd } from './grant-table.ts'
 import type { MappedDomain, Parts } from './internal/parts.ts'
 import {
   errnoOfError,
@@ -53,9 +58,6 @@ interface GrantMapping {
 }
 
 const { EAGAIN, EINVAL, ENOENT } = constants.errno
-
-/** gntdev's limit of references in one map. */
-const MAXIMUM_REFERENCES = 65_536
 
 const MAXIMUM_UINT16 = 0xffff
 
@@ -264,7 +266,7 @@ export class GrantDevice {
     try {
       this.#parts.failedPages.settle(window, windowPage, pageCount)
       if (fault !== undefined) throw injectedError('grant map', fault)
-      if (pageCount > MAXIMUM_REFERENCES) throw refusedMap(request, EINVAL)
+      if (pageCount > MAX_REFERENCES_PER_MAP) throw refusedMap(request, EINVAL)
       this.#pin(request, machines, pins)
       mapMachinePages(this.#parts, window, windowPage, machines, writable)
     } catch (error) {
@@ -383,7 +385,7 @@ function refusedMap(request: GrantMapRequest, errno: number, cause?: unknown): S
       return `a page of domain ${domain} is paged out: use the asynchronous form, which waits for it`
     }
     const access = writable ? 'writable' : 'read-only'
-    return `${countPages(references)} references of domain ${domain}, ${access}; gntdev does not say which or why: not granted to this domain, not granted for writing, beyond the table, 128 mappings of one already, no map-track left, no such domain, or not 1 to ${MAXIMUM_REFERENCES} references`
+    return `${countPages(references)} references of domain ${domain}, ${access}; gntdev does not say which or why: not granted to this domain, not granted for writing, beyond the table, 128 mappings of one already, no map-track left, no such domain, or not 1 to ${MAX_REFERENCES_PER_MAP} references`
   }
   return new SystemCallError('grant map', errno, detail, { cause })
 }

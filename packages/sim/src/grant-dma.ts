@@ -1,11 +1,16 @@
-import { InvalidArgumentError, PAGE_SIZE, XmcError } from '@xmc/core'
-import type { DomainId, GrantReference, GuestFrame } from './identifiers.ts'
-import { grantReference, guestFrame } from './identifiers.ts'
+import {
+  type DomainId,
+  type GrantReference,
+  type GuestFrame,
+  grantReference,
+  guestFrame,
+  InvalidArgumentError,
+  PAGE_SIZE,
+  XEN_GRANT_ADDRESS_OFFSET,
+  XmcError,
+} from '@xmc/interface'
 
 export * from './guest-grant-table.ts'
-
-/** Set in every DMA address that means a grant reference. */
-const GRANT_ADDRESS = 1n << 63n
 
 /** Which way a device moves data; it decides about write access. */
 export type DmaDirection = 'to-device' | 'from-device' | 'bidirectional'
@@ -182,7 +187,7 @@ export class GrantDma {
         readOnly,
       })
     }
-    const address = GRANT_ADDRESS | (BigInt(first) << 12n) | BigInt(offset)
+    const address = XEN_GRANT_ADDRESS_OFFSET | (BigInt(first) << 12n) | BigInt(offset)
     this.#live.set(address, { address, first, count })
     return address
   }

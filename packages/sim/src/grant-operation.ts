@@ -1,5 +1,10 @@
-import type { GRANT_STATUS, GrantFailure } from './grant-entry.ts'
-import type { DomainId, GrantReference, GuestFrame } from './identifiers.ts'
+import type {
+  DomainId,
+  GRANT_STATUS,
+  GrantFailure,
+  GrantReference,
+  GuestFrame,
+} from '@xmc/interface'
 
 /** What the grant tables ask of the hypervisor around them. */
 export interface GrantTableHost {

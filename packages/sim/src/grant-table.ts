@@ -1,6 +1,14 @@
-import { InvalidArgumentError, PAGE_SIZE } from '@xmc/core'
-import type { GrantFailure, GrantStatus } from './grant-entry.ts'
-import { DOMID_SELF, GRANT_MAP_FLAGS, GRANT_STATUS } from './grant-entry.ts'
+import {
+  type DomainId,
+  GRANT_STATUS,
+  type GrantFailure,
+  type GrantReference,
+  type GrantStatus,
+  InvalidArgumentError,
+  isDomainId,
+  PAGE_SIZE,
+} from '@xmc/interface'
+import { DOMID_SELF, GRANT_MAP_FLAGS } from './grant-entry.ts'
 import type {
   GrantCopyEnd,
   GrantCopyOperation,
@@ -13,8 +21,6 @@ import type {
   LiveGrantMapping,
   PinnedGrantEntry,
 } from './grant-operation.ts'
-import type { DomainId, GrantReference } from './identifiers.ts'
-import { isDomainId } from './identifiers.ts'
 import { type ActiveEntry, GranterTable, type PageResolver } from './internal/granter-table.ts'
 import { MapTrack } from './internal/map-track.ts'
 

@@ -1,4 +1,10 @@
-import { InvalidArgumentError } from '@xmc/core'
+import {
+  type DomainId,
+  type GrantReference,
+  type GuestFrame,
+  grantReference,
+  InvalidArgumentError,
+} from '@xmc/interface'
 import {
   GRANT_ENTRIES_PER_FRAME,
   GRANT_FLAGS,
@@ -6,8 +12,6 @@ import {
   writeGrantEntry,
 } from './grant-entry.ts'
 import type { GrantTables } from './grant-table.ts'
-import type { DomainId, GrantReference, GuestFrame } from './identifiers.ts'
-import { grantReference } from './identifiers.ts'
 
 /** References below this are for the console, xenstore and other early users. */
 const FIRST_REFERENCE = 8

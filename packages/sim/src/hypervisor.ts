@@ -3,11 +3,13 @@ import { constants } from 'node:os'
 import {
   ClosedError,
   checkOptions,
+  type DomainId,
+  domainId,
   InvalidArgumentError,
   type OptionNames,
   PAGE_SIZE,
   SystemCallError,
-} from '@xmc/core'
+} from '@xmc/interface'
 import { Accounting, type EventChannelReport, type IoreqServerReport } from './accounting.ts'
 import { Domain } from './domain.ts'
 import type { EventChannels } from './event-channels.ts'
@@ -16,7 +18,6 @@ import { Faults, seed32 } from './faults.ts'
 import { ForeignDevice } from './foreign-device.ts'
 import { GrantDevice } from './grant-device.ts'
 import { GrantTables } from './grant-table.ts'
-import { type DomainId, domainId } from './identifiers.ts'
 import { closeDevices } from './internal/close-devices.ts'
 import { FailedPages } from './internal/failed-pages.ts'
 import {

@@ -28,13 +28,11 @@ export {
   type InjectedFault,
   type RandomFaultOptions,
 } from './faults.ts'
-export type { ForeignDevice, ForeignMapRequest } from './foreign-device.ts'
+export type { ForeignDevice } from './foreign-device.ts'
 export type { GrantDevice } from './grant-device.ts'
 export * from './grant-dma.ts'
-export type * from './grant-request.ts'
 export * from './grant-table.ts'
 export * from './hypervisor.ts'
-export * from './identifiers.ts'
 export * from './interrupts.ts'
 export * from './ioreq.ts'
 export type { FrameRun, FramesChanged, PhysicalToMachine } from './p2m.ts'

@@ -1,13 +1,17 @@
-import { InvalidArgumentError } from '@xmc/core'
+import {
+  type DomainId,
+  InvalidArgumentError,
+  IOREQ_SLOTS_PER_PAGE,
+  IOREQ_STATE,
+  IOREQ_TYPE,
+  type Ioreq,
+} from '@xmc/interface'
 import type { EventChannels } from './event-channels.ts'
-import type { DomainId } from './identifiers.ts'
 import { refused } from './internal/errno.ts'
 import { type IoreqServer, Server } from './internal/ioreq-server.ts'
-import { IOREQ_SLOTS_PER_PAGE, IOREQ_STATE, IOREQ_TYPE, type Ioreq } from './ioreq-slot.ts'
 
 export { IoreqAbortedError, type IoreqServer } from './internal/ioreq-server.ts'
 export type { AddressRange } from './internal/range-set.ts'
-export * from './ioreq-slot.ts'
 
 /** Servers that one domain can have. */
 const MAXIMUM_SERVERS = 8

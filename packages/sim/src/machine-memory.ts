@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
-import { PAGE_SIZE, SystemCallError, type WindowPage, windowPage } from '@xmc/core'
 import { createMemoryFile, type HostMemoryWindow, type MemoryFile, openWindow } from '@xmc/hostmem'
+import { PAGE_SIZE, SystemCallError, type WindowPage, windowPage } from '@xmc/interface'
 import { intersect, type Range, subtract } from './internal/ranges.ts'
 
 /** Pages of the memory file: 4 TiB, of which only touched pages cost anything. */

@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core'
+import { InvalidArgumentError } from '@xmc/interface'
 
 /** Consecutive guest frames that lie on consecutive machine pages. */
 export interface FrameRun {

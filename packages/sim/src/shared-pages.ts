@@ -1,6 +1,5 @@
-import { InvalidArgumentError } from '@xmc/core'
+import { type GrantReference, InvalidArgumentError } from '@xmc/interface'
 import type { Domain } from './domain.ts'
-import type { GrantReference } from './identifiers.ts'
 
 /** What to share, and with whom. */
 export interface SharePagesOptions {

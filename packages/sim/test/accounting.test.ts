@@ -1,6 +1,5 @@
-import { windowPage } from '@xmc/core'
+import { domainId, windowPage } from '@xmc/interface'
 import { describe, expect, test } from 'vitest'
-import { domainId } from '../src/index.ts'
 import { errnoOf, RAM, World } from './helpers/world.ts'
 
 describe('mappings', () => {

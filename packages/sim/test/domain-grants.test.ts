@@ -1,5 +1,6 @@
+import { grantReference, guestFrame } from '@xmc/interface'
 import { describe, expect, test } from 'vitest'
-import { GrantDma, grantReference, guestFrame } from '../src/index.ts'
+import { GrantDma } from '../src/index.ts'
 import { errnoOf, RAM, World } from './helpers/world.ts'
 
 describe('share', () => {

@@ -1,4 +1,5 @@
-import { memoryAreas, openWindow, windowPage } from '@xmc/hostmem'
+import { memoryAreas, openWindow } from '@xmc/hostmem'
+import { windowPage } from '@xmc/interface'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { type Domain, Hypervisor } from '../src/index.ts'
 

@@ -1,12 +1,6 @@
+import { completeIoreq, domainId, IOREQ_TYPE, takeIoreq } from '@xmc/interface'
 import { describe, expect, test } from 'vitest'
-import {
-  completeIoreq,
-  type DomainEnd,
-  domainId,
-  Hypervisor,
-  IOREQ_TYPE,
-  takeIoreq,
-} from '../src/index.ts'
+import { type DomainEnd, Hypervisor } from '../src/index.ts'
 import { errnoOf, RAM, World } from './helpers/world.ts'
 
 /** Lets handlers and promises that are due run. */

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import { domainId } from '@xmc/interface'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { EventChannels } from '../src/event-channels.ts'
-import { domainId } from '../src/identifiers.ts'
 
 const HOST = domainId(0)
 const GUEST = domainId(1)

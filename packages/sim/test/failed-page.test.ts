@@ -1,4 +1,4 @@
-import { windowPage } from '@xmc/core'
+import { windowPage } from '@xmc/interface'
 import { describe, expect, test } from 'vitest'
 import { FailedPageTouchedError } from '../src/index.ts'
 import { RAM, World } from './helpers/world.ts'

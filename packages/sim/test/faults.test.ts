@@ -1,6 +1,6 @@
-import { SystemCallError, type TargetWindow } from '@xmc/core'
+import { domainId, grantReference, SystemCallError, type TargetWindow } from '@xmc/interface'
 import { describe, expect, test } from 'vitest'
-import { domainId, type FaultOptions, Faults, grantReference } from '../src/index.ts'
+import { type FaultOptions, Faults } from '../src/index.ts'
 import { errnoOf, RAM, World } from './helpers/world.ts'
 
 /** What `calls` calls at `site` with 4 pages get: errno of the call, or the pages that fail. */

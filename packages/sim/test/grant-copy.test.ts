@@ -1,5 +1,6 @@
+import { GRANT_STATUS } from '@xmc/interface'
 import { beforeEach, describe, expect, test } from 'vitest'
-import { DOMID_SELF, GRANT_STATUS, type GrantCopyEnd } from '../src/grant-table.ts'
+import { DOMID_SELF, type GrantCopyEnd } from '../src/grant-table.ts'
 import { BACKEND, GrantWorld, grant, READ_ONLY, RO, RW } from './helpers/grant-world.ts'
 
 let world: GrantWorld

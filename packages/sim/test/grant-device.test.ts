@@ -1,7 +1,6 @@
-import { windowPage } from '@xmc/core'
+import { domainId, type GrantCopySegment, grantReference, windowPage } from '@xmc/interface'
 import { describe, expect, test } from 'vitest'
-import type { GrantCopySegment } from '../src/index.ts'
-import { domainId, GRANT_FLAGS, grantReference } from '../src/index.ts'
+import { GRANT_FLAGS } from '../src/index.ts'
 import { errnoOf, RAM, rejectedErrno, World } from './helpers/world.ts'
 
 const DOMID_SELF = 0x7ff0

@@ -1,9 +1,9 @@
+import { domainId, grantReference, guestFrame } from '@xmc/interface'
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { propertyRuns } from '../../../vitest.properties.ts'
 import { GrantDma, GuestGrantTable } from '../src/grant-dma.ts'
 import { GRANT_MAP_FLAGS, GrantTables, readGrantEntry } from '../src/grant-table.ts'
-import { domainId, grantReference, guestFrame } from '../src/identifiers.ts'
 
 const BACKEND = domainId(0)
 const GUEST = domainId(1)

@@ -1,7 +1,8 @@
+import { GRANT_STATUS } from '@xmc/interface'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { propertyRuns } from '../../../vitest.properties.ts'
-import { GRANT_FLAGS, GRANT_STATUS } from '../src/grant-table.ts'
+import { GRANT_FLAGS } from '../src/grant-table.ts'
 import { BACKEND, GrantWorld, HOST, READ_ONLY, RO, RW } from './helpers/grant-world.ts'
 
 interface LiveMapping {

@@ -1,12 +1,6 @@
+import { domainId, GRANT_STATUS, grantReference, grantStatusName } from '@xmc/interface'
 import { beforeEach, describe, expect, test } from 'vitest'
-import {
-  DOMID_SELF,
-  GRANT_FLAGS,
-  GRANT_MAP_FLAGS,
-  GRANT_STATUS,
-  nameOfGrantStatus,
-} from '../src/grant-table.ts'
-import { domainId, grantReference } from '../src/identifiers.ts'
+import { DOMID_SELF, GRANT_FLAGS, GRANT_MAP_FLAGS } from '../src/grant-table.ts'
 import {
   BACKEND,
   GrantWorld,
@@ -89,9 +83,9 @@ describe('the table', () => {
   })
 
   test('statuses have their names', () => {
-    expect(nameOfGrantStatus(-3)).toBe('GNTST_bad_gntref')
-    expect(nameOfGrantStatus(-13)).toBe('GNTST_no_space')
-    expect(nameOfGrantStatus(-99)).toBe('GNTST -99')
+    expect(grantStatusName(-3)).toBe('GNTST_bad_gntref')
+    expect(grantStatusName(-13)).toBe('GNTST_no_space')
+    expect(grantStatusName(-99)).toBe('GNTST -99')
   })
 })
 

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { windowPage } from '@xmc/core'
 import { openWindow } from '@xmc/hostmem'
+import { domainId, guestFrame, windowPage } from '@xmc/interface'
 import { describe, expect, test } from 'vitest'
-import { domainId, guestFrame, Hypervisor } from '../src/index.ts'
+import { Hypervisor } from '../src/index.ts'
 import { errnoOf, RAM, World } from './helpers/world.ts'
 
 describe('createDomain', () => {

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import { domainId } from '@xmc/interface'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { domainId } from '../src/identifiers.ts'
 import { InterruptLines } from '../src/interrupts.ts'
 
 const GUEST = domainId(1)

@@ -1,18 +1,18 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { beforeEach, describe, expect, test } from 'vitest'
-import { EventChannels } from '../src/event-channels.ts'
-import { domainId } from '../src/identifiers.ts'
-import type { Ioreq, IoreqServer } from '../src/ioreq.ts'
 import {
   completeIoreq,
+  domainId,
   IOREQ_STATE,
   IOREQ_TYPE,
-  IoreqAbortedError,
-  IoreqServers,
+  type Ioreq,
   readIoreq,
   setIoreqState,
   takeIoreq,
-} from '../src/ioreq.ts'
+} from '@xmc/interface'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { EventChannels } from '../src/event-channels.ts'
+import type { IoreqServer } from '../src/ioreq.ts'
+import { IoreqAbortedError, IoreqServers } from '../src/ioreq.ts'
 
 const EMULATOR = domainId(0)
 const GUEST = domainId(1)

@@ -1,6 +1,5 @@
-import { countPages, type Pages } from '@xmc/core'
+import { countPages, type GuestFrame, grantReference, guestFrame, type Pages } from '@xmc/interface'
 import { expect, test } from 'vitest'
-import { type GuestFrame, grantReference, guestFrame } from '../src/index.ts'
 import { RAM, World } from './helpers/world.ts'
 
 const TOP = 2 ** 52 - 1

@@ -1,4 +1,5 @@
-import { openWindow, windowPage } from '@xmc/hostmem'
+import { openWindow } from '@xmc/hostmem'
+import { windowPage } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { Hypervisor } from '../src/index.ts'
 

@@ -1,3 +1,4 @@
+import { domainId, type GrantReference, grantReference } from '@xmc/interface'
 import {
   GRANT_FLAGS,
   GRANT_MAP_FLAGS,
@@ -8,7 +9,6 @@ import {
   readGrantEntry,
   writeGrantEntry,
 } from '../src/grant-table.ts'
-import { domainId, type GrantReference, grantReference } from '../src/identifiers.ts'
 
 /** The guest of the traces: it grants its pages to itself. */
 export const SELF = domainId(0)

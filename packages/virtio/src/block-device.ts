@@ -1,6 +1,5 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
-import { checkMethods, checkOptions, type OptionNames } from '@xmc/core/options'
 import { ReportLimiter } from '@xmc/core/report-limiter'
+import { checkMethods, checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/interface'
 import type { BlockDeviceOptions, BlockStatistics } from './block-device-options.ts'
 import {
   VIRTIO_BLK_HEADER_SECTOR,

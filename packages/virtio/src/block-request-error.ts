@@ -1,4 +1,4 @@
-import { type ErrorText, XmcError } from '@xmc/core/errors'
+import { type ErrorText, XmcError } from '@xmc/interface'
 import { VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_UNSUPP } from './block-protocol.ts'
 import { textOf } from './internal/error-parts.ts'
 

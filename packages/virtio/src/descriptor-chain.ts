@@ -1,4 +1,4 @@
-import { ReleasedError } from '@xmc/core/errors'
+import { ReleasedError } from '@xmc/interface'
 import { VirtqueueError } from './errors.ts'
 import type { BufferPart } from './internal/buffer-part.ts'
 

@@ -1,4 +1,4 @@
-import { XmcError } from '@xmc/core/errors'
+import { XmcError } from '@xmc/interface'
 
 /**
  * The port to what a block device stores its sectors in. Met by a file, or by memory.

@@ -1,4 +1,4 @@
-import { type ErrorText, XmcError } from '@xmc/core/errors'
+import { type ErrorText, XmcError } from '@xmc/interface'
 import { formatAddress } from './internal/device-address.ts'
 import { messageOf, shortageOf, textOf } from './internal/error-parts.ts'
 

@@ -1,6 +1,5 @@
 import fs from 'node:fs'
-import { InvalidArgumentError } from '@xmc/core/errors'
-import { checkOptions, type OptionNames } from '@xmc/core/options'
+import { checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/interface'
 import { VIRTIO_BLK_SECTOR_SIZE } from './block-protocol.ts'
 import { type Disk, DiskError } from './disk.ts'
 import type { FileDiskOptions, FileDiskStatistics } from './file-disk-options.ts'

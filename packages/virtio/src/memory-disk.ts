@@ -1,5 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
-import { checkOptions } from '@xmc/core/options'
+import { checkOptions, InvalidArgumentError } from '@xmc/interface'
 import { VIRTIO_BLK_SECTOR_SIZE } from './block-protocol.ts'
 import { type Disk, DiskError } from './disk.ts'
 

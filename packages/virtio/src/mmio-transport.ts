@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
+import { InvalidArgumentError } from '@xmc/interface'
 import { type DeviceHost, deviceKind, type VirtioDevice } from './device.ts'
 import { FaultReports } from './fault-reports.ts'
 import {

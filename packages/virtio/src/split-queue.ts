@@ -1,5 +1,5 @@
 import { endianness } from 'node:os'
-import { RefusedError } from '@xmc/core/errors'
+import { RefusedError } from '@xmc/interface'
 import { VirtqueueError } from './errors.ts'
 import type { DescriptorBlock } from './internal/chain-walk.ts'
 import { type DeviceAddress, fits, formatAddress } from './internal/device-address.ts'

@@ -1,6 +1,5 @@
 import { performance } from 'node:perf_hooks'
-import { InvalidArgumentError } from '@xmc/core/errors'
-import { checkOptions, type OptionNames } from '@xmc/core/options'
+import { checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/interface'
 
 /** How much a {@link TurnBudget} allows. */
 export interface TurnBudgetOptions {

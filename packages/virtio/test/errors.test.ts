@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { XmcError } from '@xmc/core/errors'
+import { XmcError } from '@xmc/interface'
 import { describe, expect, test } from 'vitest'
 import { BlockRequestError, GuestBufferError, VirtqueueError } from '../src/index.ts'
 

@@ -1,4 +1,4 @@
-import { XmcError } from '@xmc/core/errors'
+import { XmcError } from '@xmc/interface'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {

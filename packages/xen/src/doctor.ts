@@ -1,11 +1,11 @@
 import { closeSync, openSync, readFileSync } from 'node:fs'
-import { errnoOf, messageOf, nameOfErrno } from '@xmc/core'
 import {
   loadNativeInterface,
   readAddressSpaceLimits,
   requireSupportedPlatform,
   UNLIMITED,
 } from '@xmc/hostmem'
+import { errnoOf, messageOf, nameOfErrno } from '@xmc/interface'
 import { Device } from './internal/device.ts'
 import { probeDeviceModels } from './internal/dm-op.ts'
 import { PRIVCMD_PATH } from './internal/privcmd.ts'

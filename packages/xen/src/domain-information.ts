@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import { type HostMemoryWindow, openWindow, windowPage } from '@xmc/hostmem'
+import { type DomainId, domainId, type GuestFrame, guestFrame } from '@xmc/interface'
 import { XenCallError } from './errors.ts'
-import { type DomainId, domainId, type GuestFrame, guestFrame } from './identifiers.ts'
 import { Device } from './internal/device.ts'
 import {
   type DomainInformation,

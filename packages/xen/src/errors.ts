@@ -1,4 +1,4 @@
-import { nameOfErrno, SystemCallError, XmcError } from '@xmc/core'
+import { nameOfErrno, SystemCallError, XmcError } from '@xmc/interface'
 import { reasonsFor, remedyFor } from './internal/reasons.ts'
 
 /**

@@ -1,8 +1,13 @@
 import { constants } from 'node:os'
 import { isMainThread } from 'node:worker_threads'
-import { ClosedError, InvalidArgumentError, RefusedError } from '@xmc/core'
+import {
+  ClosedError,
+  type DomainId,
+  domainId,
+  InvalidArgumentError,
+  RefusedError,
+} from '@xmc/interface'
 import { XenCallError } from './errors.ts'
-import { type DomainId, domainId } from './identifiers.ts'
 import { Device } from './internal/device.ts'
 import {
   BIND_INTERDOMAIN,

@@ -1,17 +1,5 @@
 import { constants } from 'node:os'
 import {
-  ClosedError,
-  countPages,
-  errnoOf,
-  InvalidArgumentError,
-  isPageList,
-  type Pages,
-  SystemCallError,
-  type TargetWindow,
-  type WindowPage,
-  windowPage,
-} from '@xmc/core'
-import {
   checkTarget,
   errorAfterReset,
   type PlacedMapping,
@@ -19,8 +7,21 @@ import {
   WindowMappings,
   whileHeld,
 } from '@xmc/hostmem'
+import {
+  ClosedError,
+  countPages,
+  domainId,
+  errnoOf,
+  type ForeignMapRequest,
+  guestFrame,
+  InvalidArgumentError,
+  isPageList,
+  SystemCallError,
+  type TargetWindow,
+  type WindowPage,
+  windowPage,
+} from '@xmc/interface'
 import { XenCallError } from './errors.ts'
-import { type DomainId, domainId, type GuestFrame, guestFrame } from './identifiers.ts'
 import { Device } from './internal/device.ts'
 import { type PagingRetry, retryPagedOut } from './internal/paging-retry.ts'
 import {
@@ -34,22 +35,6 @@ import {
 import { goodRuns, type Run } from './internal/runs.ts'
 import { Scratch } from './internal/scratch.ts'
 import type { SystemCalls } from './internal/system-calls.ts'
-
-/** One request to map frames of a domain. */
-export interface ForeignMapRequest {
-  /** Whose memory. */
-  readonly domain: DomainId
-  /** Where to: a window of host memory. */
-  readonly window: TargetWindow
-  /** First page of the target; the frames follow contiguously. */
-  readonly windowPage: WindowPage
-  /** Guest frames, at least one. */
-  readonly frames: Pages<GuestFrame>
-  /** Whether stores through the mapping are allowed. */
-  readonly writable: boolean
-  /** Receives 0 or a positive errno for each frame. Without it, one bad frame fails the whole request. */
-  readonly errors?: Int32Array | undefined
-}
 
 interface ForeignMapping extends PlacedMapping {
   /** Pages that are mapped; the others of the mapping are holes. */

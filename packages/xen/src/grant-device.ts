@@ -1,25 +1,30 @@
 import { constants } from 'node:os'
 import {
-  ClosedError,
-  countPages,
-  errnoOf,
-  InvalidArgumentError,
-  isPageList,
-  PAGE_SIZE,
-  type SystemCallError,
-  type TargetWindow,
-  type WindowPage,
-} from '@xmc/core'
-import {
   checkTarget,
   errorAfterReset,
   resetUnlessClosed,
   WindowMappings,
   whileHeld,
 } from '@xmc/hostmem'
+import {
+  ClosedError,
+  countPages,
+  type DomainId,
+  domainId,
+  errnoOf,
+  type GrantCopySegment,
+  type GrantMapRequest,
+  grantReference,
+  InvalidArgumentError,
+  isPageList,
+  MAX_REFERENCES_PER_MAP,
+  PAGE_SIZE,
+  type SystemCallError,
+  type TargetWindow,
+  type UnmapNotify,
+  type WindowPage,
+} from '@xmc/interface'
 import { XenCallError } from './errors.ts'
-import type { GrantCopySegment, GrantMapRequest, UnmapNotify } from './grant-request.ts'
-import { type DomainId, domainId, grantReference } from './identifiers.ts'
 import { Device } from './internal/device.ts'
 import {
   bytesOfSegment,
@@ -51,9 +56,6 @@ interface GrantMapping {
 }
 
 const { EINVAL, ENOENT } = constants.errno
-
-/** gntdev's limit of references in one map. */
-const MAXIMUM_REFERENCES = 65_536
 
 /** References that the asynchronous form announces on its own thread: fewer are quicker than another thread. */
 const ANNOUNCED_AT_ONCE = 256
@@ -286,7 +288,7 @@ export class GrantDevice {
 
   /** Tells the kernel the references; returns the offset of the device that maps them. */
   #announce(request: GrantMapRequest, pageCount: number): number {
-    if (pageCount > MAXIMUM_REFERENCES) throw refusedMap(request, EINVAL)
+    if (pageCount > MAX_REFERENCES_PER_MAP) throw refusedMap(request, EINVAL)
     const argument = mapGrantReferences(request)
     const result = this.#device.ioctl(MAP_GRANT_REFERENCES, new Uint8Array(argument.buffer))
     if (result < 0) throw refusedMap(request, -result)
@@ -299,7 +301,7 @@ export class GrantDevice {
     pageCount: number,
     descriptor: number,
   ): Promise<number> {
-    if (pageCount <= ANNOUNCED_AT_ONCE || pageCount > MAXIMUM_REFERENCES) {
+    if (pageCount <= ANNOUNCED_AT_ONCE || pageCount > MAX_REFERENCES_PER_MAP) {
       return this.#announce(request, pageCount)
     }
     const argument = mapGrantReferences(request)

@@ -1,17 +1,17 @@
+import { kindOfError, ReportLimiter } from '@xmc/core'
 import {
   ClosedError,
   checkOptions,
+  type DomainId,
+  domainId,
   InvalidArgumentError,
-  kindOfError,
   messageOf,
-  ReportLimiter,
-} from '@xmc/core'
+} from '@xmc/interface'
 import { DeviceModel } from './device-model.ts'
 import { Domains } from './domain-information.ts'
 import { EventChannels, type HandlerErrorListener } from './event-channels.ts'
 import { ForeignDevice } from './foreign-device.ts'
 import { GrantDevice } from './grant-device.ts'
-import { type DomainId, domainId } from './identifiers.ts'
 import { Device } from './internal/device.ts'
 import { GNTALLOC_PATH } from './internal/gntalloc.ts'
 import type { PagingRetry } from './internal/paging-retry.ts'

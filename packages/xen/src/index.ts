@@ -8,10 +8,8 @@ export type {
   HandlerErrorListener,
   OpenEventChannel,
 } from './event-channels.ts'
-export type { ForeignDevice, ForeignMapRequest } from './foreign-device.ts'
+export type { ForeignDevice } from './foreign-device.ts'
 export type { GrantDevice } from './grant-device.ts'
-export type * from './grant-request.ts'
 export * from './hypervisor.ts'
-export * from './identifiers.ts'
 export type { IoreqServer } from './ioreq-server.ts'
 export type { SharedPages, SharePagesOptions } from './shared-pages.ts'

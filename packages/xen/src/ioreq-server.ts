@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
+import type { DomainId } from '@xmc/interface'
 import { XenCallError } from './errors.ts'
-import type { DomainId } from './identifiers.ts'
 import type { DeviceModelOperations } from './internal/dm-op.ts'
 import type { IoreqServerPage } from './internal/ioreq-page.ts'
 

@@ -1,7 +1,13 @@
-import { InvalidArgumentError, PAGE_SIZE } from '@xmc/core'
-import { type HostMemoryWindow, openWindow, windowPage } from '@xmc/hostmem'
+import { type HostMemoryWindow, openWindow } from '@xmc/hostmem'
+import {
+  domainId,
+  type GrantReference,
+  grantReference,
+  InvalidArgumentError,
+  PAGE_SIZE,
+  windowPage,
+} from '@xmc/interface'
 import { XenCallError } from './errors.ts'
-import { domainId, type GrantReference, grantReference } from './identifiers.ts'
 import type { Device } from './internal/device.ts'
 import {
   ALLOCATE_GRANTS,

@@ -1,6 +1,7 @@
 import { constants } from 'node:os'
+import { domainId } from '@xmc/interface'
 import { afterEach, describe, expect, it } from 'vitest'
-import { domainId, Hypervisor } from '../src/index.ts'
+import { Hypervisor } from '../src/index.ts'
 import { HYPERCALL } from '../src/internal/hypercall.ts'
 import { XenKernel } from './helpers/xen.ts'
 

@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
+import { domainId } from '@xmc/interface'
 import { describe, expect, it, vi } from 'vitest'
 import { EventChannels } from '../src/event-channels.ts'
-import { domainId } from '../src/index.ts'
 import { BIND_INTERDOMAIN, BIND_UNBOUND_PORT, NOTIFY, UNBIND } from '../src/internal/evtchn.ts'
 import { Kernel } from './helpers/kernel.ts'
 

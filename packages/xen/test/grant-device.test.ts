@@ -1,15 +1,16 @@
 import { EventEmitter, once } from 'node:events'
 import { constants } from 'node:os'
-import { type WindowPage, windowPage } from '@xmc/core'
 import { openWindow } from '@xmc/hostmem'
-import { describe, expect, it } from 'vitest'
-import { GrantDevice } from '../src/grant-device.ts'
 import {
   domainId,
   type GrantCopySegment,
   type GrantMapRequest,
   grantReference,
-} from '../src/index.ts'
+  type WindowPage,
+  windowPage,
+} from '@xmc/interface'
+import { describe, expect, it } from 'vitest'
+import { GrantDevice } from '../src/grant-device.ts'
 import {
   GRANT_COPY,
   MAP_GRANT_REFERENCES,

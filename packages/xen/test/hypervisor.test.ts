@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
+import { domainId } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
-import { domainId, Hypervisor, XenUnavailableError } from '../src/index.ts'
+import { Hypervisor, XenUnavailableError } from '../src/index.ts'
 import { BIND_UNBOUND_PORT } from '../src/internal/evtchn.ts'
 import { Kernel } from './helpers/kernel.ts'
 

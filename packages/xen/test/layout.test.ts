@@ -1,7 +1,6 @@
-import { windowPage } from '@xmc/core'
 import { openWindow } from '@xmc/hostmem'
+import { domainId, grantReference, guestFrame, windowPage } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
-import { domainId, grantReference, guestFrame } from '../src/index.ts'
 import {
   BIND_INTERDOMAIN,
   BIND_UNBOUND_PORT,

@@ -1,17 +1,15 @@
 import { deepEqual } from 'node:assert/strict'
 import { protectionAt } from '@xmc/contract'
-import { type HostMemoryWindow, openWindow, windowPage } from '@xmc/hostmem'
-import { Hypervisor as Simulator } from '@xmc/sim'
+import { type HostMemoryWindow, openWindow } from '@xmc/hostmem'
 import {
   domainId,
   type GrantCopySegment,
-  type GrantDevice,
   type GrantMapRequest,
   grantReference,
-  Hypervisor,
-  type SharedPages,
-  type SharePagesOptions,
-} from '@xmc/xen'
+  windowPage,
+} from '@xmc/interface'
+import { Hypervisor as Simulator } from '@xmc/sim'
+import { type GrantDevice, Hypervisor, type SharedPages, type SharePagesOptions } from '@xmc/xen'
 import { caseSuite, type Suite } from './suite.ts'
 
 const SEEDS = 6

@@ -1,14 +1,14 @@
 import { deepEqual, equal, ok, throws } from 'node:assert/strict'
-import { openWindow, windowPage } from '@xmc/hostmem'
+import { openWindow } from '@xmc/hostmem'
 import {
   domainId,
   type GrantCopySegment,
   type GrantMapRequest,
   grantReference,
   guestFrame,
-  Hypervisor,
-  XenCallError,
-} from '@xmc/xen'
+  windowPage,
+} from '@xmc/interface'
+import { Hypervisor, XenCallError } from '@xmc/xen'
 import { holeFrame, reservedFrames } from '../guest/memory-layout.ts'
 import { guestDomain } from './guest.ts'
 import { caseSuite, type Suite } from './suite.ts'

@@ -1,4 +1,5 @@
-import { domainId, Hypervisor } from '@xmc/xen'
+import { domainId } from '@xmc/interface'
+import { Hypervisor } from '@xmc/xen'
 
 /** Guests that a case may end, one each, as far as they were started. They are like the first. */
 const mortals = [2, 3, 4, 5, 6, 7, 8]

@@ -1,4 +1,4 @@
-import { XmcError } from '@xmc/core'
+import { XmcError } from '@xmc/interface'
 
 /** `ERR_XMC_RIG`: the rig could not do its work; the message says what to look at. */
 export class RigError extends XmcError {

@@ -1,4 +1,4 @@
-import { XmcError } from '@xmc/core'
+import { XmcError } from '@xmc/interface'
 import { GuestMemoryExhaustedError } from '@xmc/virtio/driver'
 import { type Command, Option } from 'commander'
 import { type Addressing, DEFAULT_MEMORY_BYTES } from '../configuration.ts'

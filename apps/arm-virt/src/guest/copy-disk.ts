@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core'
+import { InvalidArgumentError } from '@xmc/interface'
 import type { BlockDriver, GuestBuffer } from '@xmc/virtio/driver'
 import {
   blockLength,

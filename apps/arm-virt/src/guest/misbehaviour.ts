@@ -1,7 +1,11 @@
-import { InvalidArgumentError } from '@xmc/core'
-import { grantReference, XEN_GRANT_ADDRESS_OFFSET } from '@xmc/grants'
+import {
+  type GuestFrame,
+  grantReference,
+  InvalidArgumentError,
+  XEN_GRANT_ADDRESS_OFFSET,
+} from '@xmc/interface'
 import type { Disk } from '@xmc/virtio'
-import type { BlockDriver, DmaDirection, DmaMapper, GuestFrame } from '@xmc/virtio/driver'
+import type { BlockDriver, DmaDirection, DmaMapper } from '@xmc/virtio/driver'
 import type { DiskMachine } from '../machine.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { checkOptions } from '@xmc/core'
+import { checkOptions } from '@xmc/interface'
 import { GrantDma } from '@xmc/sim'
 import { VIRTIO_ID_BLOCK } from '@xmc/virtio'
 import {

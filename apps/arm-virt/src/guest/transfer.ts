@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core'
+import { InvalidArgumentError } from '@xmc/interface'
 import { type BlockDriver, type GuestBuffer, type GuestSegment } from '@xmc/virtio/driver'
 
 const SECTOR_BYTES = 512

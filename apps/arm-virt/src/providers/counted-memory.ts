@@ -1,6 +1,13 @@
-import type { TargetWindow, WindowPage } from '@xmc/core'
-import type { ForeignMapRequest, ForeignMemory } from '@xmc/foreign'
-import type { GrantCopySegment, GrantMapRequest, GrantTable, UnmapNotify } from '@xmc/grants'
+import type { ForeignMemory } from '@xmc/foreign'
+import type { GrantTable } from '@xmc/grants'
+import type {
+  ForeignMapRequest,
+  GrantCopySegment,
+  GrantMapRequest,
+  TargetWindow,
+  UnmapNotify,
+  WindowPage,
+} from '@xmc/interface'
 
 /** Counts calls that map, unmap or copy memory. */
 export interface CallCounter {

@@ -1,6 +1,6 @@
-import { checkOptions, SystemCallError } from '@xmc/core'
-import { type DomainId, domainId, type ForeignMemory } from '@xmc/foreign'
+import type { ForeignMemory } from '@xmc/foreign'
 import type { GrantTable } from '@xmc/grants'
+import { checkOptions, type DomainId, domainId, SystemCallError } from '@xmc/interface'
 import type { RamBank } from '@xmc/memory-region'
 import { type Domain, type IoreqServer as SimulatedServer, Hypervisor as Simulator } from '@xmc/sim'
 import { ramBanks } from '../address-map.ts'

@@ -1,6 +1,7 @@
-import { checkOptions, kindOfError, ReportLimiter, SystemCallError } from '@xmc/core'
-import { type DomainId, domainId, type ForeignMemory } from '@xmc/foreign'
+import { kindOfError, ReportLimiter } from '@xmc/core'
+import type { ForeignMemory } from '@xmc/foreign'
 import type { GrantTable } from '@xmc/grants'
+import { checkOptions, type DomainId, domainId, SystemCallError } from '@xmc/interface'
 import type { RamBank } from '@xmc/memory-region'
 import {
   type DeviceModel,

@@ -1,6 +1,12 @@
-import type { WindowPage } from '@xmc/core'
-import { type DomainId, type ForeignMemory, type GuestFrame, guestFrame } from '@xmc/foreign'
-import { type HostMemoryWindow, openWindow, windowPage } from '@xmc/hostmem'
+import type { ForeignMemory } from '@xmc/foreign'
+import { type HostMemoryWindow, openWindow } from '@xmc/hostmem'
+import {
+  type DomainId,
+  type GuestFrame,
+  guestFrame,
+  type WindowPage,
+  windowPage,
+} from '@xmc/interface'
 import type { RamBank } from '@xmc/memory-region'
 import {
   GUEST_RAM0_BASE,

@@ -5,7 +5,7 @@ import {
   SimulatedHypervisor,
   transportAddress,
 } from '@xmc/arm-virt'
-import { XEN_GRANT_ADDR_OFF } from '@xmc/memory-region'
+import { XEN_GRANT_ADDRESS_OFFSET } from '@xmc/interface'
 import {
   VIRTIO_MMIO_DRIVER_FEATURES,
   VIRTIO_MMIO_DRIVER_FEATURES_SEL,
@@ -86,7 +86,7 @@ export class HostileGuest {
     if (this.addressing === 'foreign') return BigInt(at)
     const frames = { first: at / 4096, count: pages }
     const [reference = 0] = this.hypervisor.guest.grants.share(frames, { to: 0, readonly })
-    return XEN_GRANT_ADDR_OFF + BigInt(reference) * 4096n
+    return XEN_GRANT_ADDRESS_OFFSET + BigInt(reference) * 4096n
   }
 
   /** The `index`th address behind which there is nothing. */
@@ -94,7 +94,7 @@ export class HostileGuest {
     const page = BigInt(index) * 4096n
     return this.addressing === 'foreign'
       ? NOWHERE + page
-      : XEN_GRANT_ADDR_OFF + BigInt(UNGRANTED) * 4096n + page
+      : XEN_GRANT_ADDRESS_OFFSET + BigInt(UNGRANTED) * 4096n + page
   }
 
   /** Resolves when the processor that stores may go on. */

@@ -1,6 +1,6 @@
-import type { TargetWindow, WindowPage } from '@xmc/core'
-import type { ForeignMapRequest, ForeignMemory } from '@xmc/foreign'
+import type { ForeignMemory } from '@xmc/foreign'
 import type { MemoryFile } from '@xmc/hostmem'
+import type { ForeignMapRequest, TargetWindow, WindowPage } from '@xmc/interface'
 
 /**
  * Foreign memory that is a file: frame n is page n. The least that a provider can do, so that what is

@@ -1,6 +1,6 @@
-import type { TargetWindow, WindowPage } from '@xmc/core'
-import type { GrantMapRequest, GrantTable } from '@xmc/grants'
+import type { GrantTable } from '@xmc/grants'
 import type { MemoryFile } from '@xmc/hostmem'
+import type { GrantMapRequest, TargetWindow, WindowPage } from '@xmc/interface'
 
 /**
  * A grant table whose reference n grants page n of a file. The least that a provider can do, so that what

@@ -1,10 +1,5 @@
-import {
-  AddressSpace,
-  ContainerRegion,
-  type RamBacking,
-  XEN_GRANT_ADDR_OFF,
-  XenMemory,
-} from '@xmc/memory-region'
+import { XEN_GRANT_ADDRESS_OFFSET } from '@xmc/interface'
+import { AddressSpace, ContainerRegion, type RamBacking, XenMemory } from '@xmc/memory-region'
 import { BUCKET, Guest } from '../guest.ts'
 import { bareMaps } from '../providers/bare-maps.ts'
 import type { Prepared, Workload } from '../workload.ts'
@@ -14,7 +9,7 @@ const BARE_LOAD = 'a bare DataView load of the same bytes'
 const LOW_BANK = 0x4_0000
 const HIGH_BANK = 0x20_0000
 const BANK_BYTES = 2 ** 24
-const GRANT_PAGE = Number(XEN_GRANT_ADDR_OFF >> 12n)
+const GRANT_PAGE = Number(XEN_GRANT_ADDRESS_OFFSET >> 12n)
 
 /** Accesses and transfers through an address space over caches. */
 export const addressSpaces: readonly Workload[] = [

@@ -1,4 +1,4 @@
-import { guestFrame } from '@xmc/foreign'
+import { guestFrame } from '@xmc/interface'
 import { BUCKET, BUCKET_PAGES, Guest } from '../guest.ts'
 import { bareMaps } from '../providers/bare-maps.ts'
 import type { Prepared, Workload } from '../workload.ts'

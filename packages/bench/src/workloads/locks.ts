@@ -1,6 +1,5 @@
 import { LOCK_DMA, LOCK_WRITE, type MapCache } from '@xmc/core'
-import type { GuestFrame } from '@xmc/foreign'
-import { guestFrame } from '@xmc/foreign'
+import { type GuestFrame, guestFrame } from '@xmc/interface'
 import type { RamBacking } from '@xmc/memory-region'
 import { BUCKET_PAGES, Guest } from '../guest.ts'
 import { bareMaps } from '../providers/bare-maps.ts'

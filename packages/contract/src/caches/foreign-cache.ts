@@ -1,13 +1,7 @@
 import assert from 'node:assert/strict'
 import type { MapCache } from '@xmc/core'
-import { XmcError } from '@xmc/core/errors'
-import {
-  createForeignCache,
-  type ForeignBackend,
-  type ForeignCacheOptions,
-  type GuestFrame,
-  guestFrame,
-} from '@xmc/foreign'
+import { createForeignCache, type ForeignBackend, type ForeignCacheOptions } from '@xmc/foreign'
+import { type GuestFrame, guestFrame, XmcError } from '@xmc/interface'
 import { available } from '../contract-case.ts'
 import type { ForeignMemoryProvider } from '../foreign-memory/provider.ts'
 import { type ForeignMemoryCase, foreignCase, frameAt, mark } from '../foreign-memory/steps.ts'

@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict'
 import type { MapCache } from '@xmc/core'
-import type { XmcError } from '@xmc/core/errors'
-import {
-  createGrantCache,
-  type GrantBackend,
-  type GrantCacheOptions,
-  type GrantReference,
-} from '@xmc/grants'
+import { createGrantCache, type GrantBackend, type GrantCacheOptions } from '@xmc/grants'
+import type { GrantReference, XmcError } from '@xmc/interface'
 import { available } from '../contract-case.ts'
 import type { GrantTableProvider } from '../grant-table/provider.ts'
 import {

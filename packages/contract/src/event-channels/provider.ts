@@ -1,4 +1,4 @@
-import type { DomainId } from '@xmc/foreign'
+import type { DomainId } from '@xmc/interface'
 import type { ContractProvider } from '../contract-case.ts'
 
 /** Event channels as a device model uses them: what simulator and Xen have in common. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { guestFrame } from '@xmc/foreign'
+import { guestFrame } from '@xmc/interface'
 import { inOrder } from '../internal/in-order.ts'
 import { refusalOf } from '../internal/refusals.ts'
 import { assertBytes, pageBytes, pattern } from '../internal/window-bytes.ts'

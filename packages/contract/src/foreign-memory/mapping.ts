@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { constants } from 'node:os'
-import { guestFrame } from '@xmc/foreign'
+import { guestFrame } from '@xmc/interface'
 import { available } from '../contract-case.ts'
 import { upTo } from '../internal/in-order.ts'
 import { assertErrno } from '../internal/refusals.ts'

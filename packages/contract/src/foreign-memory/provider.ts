@@ -1,5 +1,5 @@
-import type { PageRun, TargetWindow } from '@xmc/core'
-import type { DomainId, ForeignMemory, GuestFrame } from '@xmc/foreign'
+import type { ForeignMemory } from '@xmc/foreign'
+import type { DomainId, GuestFrame, PageRun, TargetWindow } from '@xmc/interface'
 import type { Awaitable, ContractProvider, Unavailable } from '../contract-case.ts'
 import type { Protection } from '../protection.ts'
 

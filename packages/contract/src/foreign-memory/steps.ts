@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
-import { countPages, type Pages } from '@xmc/core'
-import { type DomainId, type GuestFrame, guestFrame } from '@xmc/foreign'
+import { countPages, type DomainId, type GuestFrame, guestFrame, type Pages } from '@xmc/interface'
 import type { CapabilityName, ContractCase } from '../contract-case.ts'
 import { inOrder } from '../internal/in-order.ts'
 import { at, pattern } from '../internal/window-bytes.ts'

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
-import { XmcError } from '@xmc/core/errors'
-import type { GrantCopySegment } from '@xmc/grants'
+import { type GrantCopySegment, XmcError } from '@xmc/interface'
 import { assertBytes, assertSame, pattern } from '../internal/window-bytes.ts'
 import {
   copyOne,

@@ -1,5 +1,5 @@
-import type { TargetWindow } from '@xmc/core'
-import type { DomainId, GrantReference, GrantTable } from '@xmc/grants'
+import type { GrantTable } from '@xmc/grants'
+import type { DomainId, GrantReference, TargetWindow } from '@xmc/interface'
 import type { Awaitable, ContractProvider, Unavailable } from '../contract-case.ts'
 import type { Protection } from '../protection.ts'
 

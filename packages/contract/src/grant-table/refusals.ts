@@ -1,4 +1,4 @@
-import { MAX_REFERENCES_PER_MAP } from '@xmc/grants'
+import { MAX_REFERENCES_PER_MAP } from '@xmc/interface'
 import { inOrder, upTo } from '../internal/in-order.ts'
 import { assertErrno, refusalOf } from '../internal/refusals.ts'
 import {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
-import type { Pages } from '@xmc/core'
 import {
   type DomainId,
   type GrantCopySegment,
   type GrantMapRequest,
   type GrantReference,
   grantReference,
-} from '@xmc/grants'
+  type Pages,
+} from '@xmc/interface'
 import type { CapabilityName, ContractCase } from '../contract-case.ts'
 import { inOrder } from '../internal/in-order.ts'
 import { assertErrno } from '../internal/refusals.ts'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
-import { XmcError } from '@xmc/core/errors'
+import { XmcError } from '@xmc/interface'
 
 /** What a refused call threw, or its promise rejected with. */
 export async function refusalOf(call: () => unknown): Promise<XmcError> {

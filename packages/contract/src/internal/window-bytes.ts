@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { PAGE_SIZE, type TargetWindow, type WindowPage, windowPage } from '@xmc/core'
+import { PAGE_SIZE, type TargetWindow, type WindowPage, windowPage } from '@xmc/interface'
 
 /** Bytes of one window page. Asked for afresh at each look, as a stale view proves nothing. */
 export function pageBytes(window: TargetWindow, page: number): Uint8Array {

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { domainId } from '@xmc/foreign'
+import { domainId } from '@xmc/interface'
 import { Hypervisor } from '@xmc/sim'
 import type { EventChannelsProvider } from '../event-channels/provider.ts'
 

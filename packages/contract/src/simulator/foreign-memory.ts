@@ -1,5 +1,5 @@
-import { domainId, guestFrame } from '@xmc/foreign'
 import { openWindow } from '@xmc/hostmem'
+import { domainId, guestFrame } from '@xmc/interface'
 import { Hypervisor } from '@xmc/sim'
 import type { ForeignMemoryProvider } from '../foreign-memory/provider.ts'
 import { protectionAt } from '../protection.ts'

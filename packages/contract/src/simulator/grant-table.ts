@@ -1,5 +1,5 @@
-import { domainId, grantReference } from '@xmc/grants'
 import { openWindow } from '@xmc/hostmem'
+import { domainId, grantReference } from '@xmc/interface'
 import { Hypervisor } from '@xmc/sim'
 import type { GrantedPages, GrantTableProvider } from '../grant-table/provider.ts'
 import { protectionAt } from '../protection.ts'

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, type TargetWindow, type WindowPage } from '@xmc/core'
+import { InvalidArgumentError, type TargetWindow, type WindowPage } from '@xmc/interface'
 
 interface MappedPage {
   /** The page of memory that is mapped. */

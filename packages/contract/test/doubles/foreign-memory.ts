@@ -1,18 +1,16 @@
 import { constants } from 'node:os'
+import type { ForeignMemory } from '@xmc/foreign'
 import {
+  domainId,
+  type ForeignMapRequest,
+  type GuestFrame,
+  guestFrame,
   isPageList,
   type Pages,
   SystemCallError,
   type TargetWindow,
   type WindowPage,
-} from '@xmc/core'
-import {
-  domainId,
-  type ForeignMapRequest,
-  type ForeignMemory,
-  type GuestFrame,
-  guestFrame,
-} from '@xmc/foreign'
+} from '@xmc/interface'
 import type { ForeignMemoryProvider } from '../../src/index.ts'
 import { AliasingWindow } from './aliasing-window.ts'
 

@@ -1,20 +1,18 @@
 import { constants } from 'node:os'
-import {
-  isPageList,
-  type Pages,
-  SystemCallError,
-  type TargetWindow,
-  type WindowPage,
-} from '@xmc/core'
+import type { GrantTable } from '@xmc/grants'
 import {
   domainId,
   type GrantCopySegment,
   type GrantMapRequest,
   type GrantReference,
-  type GrantTable,
   grantReference,
+  isPageList,
+  type Pages,
+  SystemCallError,
+  type TargetWindow,
   type UnmapNotify,
-} from '@xmc/grants'
+  type WindowPage,
+} from '@xmc/interface'
 import type { GrantedPages, GrantTableProvider } from '../../src/index.ts'
 import { AliasingWindow } from './aliasing-window.ts'
 

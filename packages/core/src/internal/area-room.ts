@@ -1,6 +1,6 @@
+import type { WindowAreas } from '@xmc/interface'
 import { MemoryAreasError, XmcError } from '../errors.ts'
 import { COUNTER } from '../statistics.ts'
-import type { WindowAreas } from '../window-areas.ts'
 import type { BucketEngine } from './bucket-engine.ts'
 
 /** Areas that a map may be expected to take, however many pages it has. */

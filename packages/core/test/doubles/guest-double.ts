@@ -1,13 +1,13 @@
+import type { MapBackend } from '@xmc/core'
 import {
   countPages,
   type HostWindow,
   InvalidArgumentError,
   isPageList,
-  type MapBackend,
   type Pages,
   SystemCallError,
   type WindowPage,
-} from '@xmc/core'
+} from '@xmc/interface'
 
 /** A guest page of the double: any number that stands for a frame or a reference. */
 export type TestPage = number & { readonly __xmc: 'TestPage' }

@@ -1,4 +1,5 @@
-import type { RamListener, WindowPage } from '@xmc/core'
+import type { RamListener } from '@xmc/core'
+import type { WindowPage } from '@xmc/interface'
 
 /** Notes what a cache tells it, and whether that is balanced. */
 export class ListenerDouble implements RamListener {

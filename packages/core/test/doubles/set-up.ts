@@ -1,4 +1,5 @@
-import { MapCache, type MapCacheOptions, type WindowPage } from '@xmc/core'
+import { MapCache, type MapCacheOptions } from '@xmc/core'
+import type { WindowPage } from '@xmc/interface'
 import {
   CopyingDouble,
   GuestDouble,

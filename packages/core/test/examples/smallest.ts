@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { type HostWindow, isPageList, LOCK_WRITE, type MapBackend, MapCache } from '@xmc/core'
+import { LOCK_WRITE, type MapBackend, MapCache } from '@xmc/core'
+import { type HostWindow, isPageList } from '@xmc/interface'
 
 // A guest of 256 pages, and a backend that copies its pages where a real one maps them.
 const guest = new Uint8Array(256 * 4096)

@@ -1,13 +1,7 @@
 import assert from 'node:assert/strict'
 import diagnostics from 'node:diagnostics_channel'
-import {
-  MapCache,
-  type MapCacheOptions,
-  type RamListener,
-  type WindowPage,
-  windowPage,
-  XmcError,
-} from '@xmc/core'
+import { MapCache, type MapCacheOptions, type RamListener } from '@xmc/core'
+import { type WindowPage, windowPage, XmcError } from '@xmc/interface'
 import { GuestDouble, HOLE, type TestPage } from '../doubles/guest-double.ts'
 
 /** Pages of a bucket. */

@@ -1,5 +1,5 @@
-import { countPages, isPageList } from '@xmc/core'
-import type { ForeignMapRequest, ForeignMemory } from '../../src/index.ts'
+import { countPages, type ForeignMapRequest, isPageList } from '@xmc/interface'
+import type { ForeignMemory } from '../../src/index.ts'
 
 /** One call at the port, as the tests compare it. */
 export type Call =

@@ -1,5 +1,4 @@
-import { isPageList, type Pages, type WindowPage } from '@xmc/core'
-import type { GrantReference } from '../grant-reference.ts'
+import { type GrantReference, isPageList, type Pages, type WindowPage } from '@xmc/interface'
 import { referencesOf } from './references.ts'
 
 interface Mapping {

@@ -1,5 +1,4 @@
-import { isPageList, type Pages } from '@xmc/core'
-import { type GrantReference, grantReference } from '../grant-reference.ts'
+import { type GrantReference, grantReference, isPageList, type Pages } from '@xmc/interface'
 
 /** The references of `pages` in their order, at most `limit` of them. */
 export function* referencesOf(

@@ -1,21 +1,20 @@
 import { constants } from 'node:os'
+import { PagedOutError } from '@xmc/core'
 import {
   countPages,
+  type DomainId,
   errnoOf,
-  isPageList,
-  PagedOutError,
-  type Pages,
-  type XmcError,
-} from '@xmc/core'
-import { GrantLimitError, GrantMapError, GrantUnmapError } from '../errors.ts'
-import type { DomainId, GrantReference } from '../grant-reference.ts'
-import { grantStatusMeaning } from '../grant-status.ts'
-import {
   type GrantCopySegment,
   type GrantMapRequest,
-  type GrantTable,
+  type GrantReference,
+  grantStatusMeaning,
+  isPageList,
   MAX_MAPPINGS_PER_REFERENCE,
-} from '../grant-table.ts'
+  type Pages,
+  type XmcError,
+} from '@xmc/interface'
+import { GrantLimitError, GrantMapError, GrantUnmapError } from '../errors.ts'
+import type { GrantTable } from '../grant-table.ts'
 import type { MappingLedger } from './mapping-ledger.ts'
 import { referencesOf } from './references.ts'
 

@@ -1,12 +1,16 @@
 import { constants } from 'node:os'
-import { countPages, isPageList, type Pages, SystemCallError, type TargetWindow } from '@xmc/core'
-import type {
-  GrantCopySegment,
-  GrantMapRequest,
-  GrantReference,
-  GrantTable,
-  UnmapNotify,
-} from '../../src/index.ts'
+import {
+  countPages,
+  type GrantCopySegment,
+  type GrantMapRequest,
+  type GrantReference,
+  isPageList,
+  type Pages,
+  SystemCallError,
+  type TargetWindow,
+  type UnmapNotify,
+} from '@xmc/interface'
+import type { GrantTable } from '../../src/index.ts'
 
 const { EAGAIN, EINVAL, ENOENT } = constants.errno
 

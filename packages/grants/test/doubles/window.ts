@@ -1,4 +1,4 @@
-import type { TargetWindow } from '@xmc/core'
+import type { TargetWindow } from '@xmc/interface'
 
 /** A window that nothing can really be mapped into: the tests look at the calls, not at memory. */
 export function plainWindow(pageCount = 1024): TargetWindow {

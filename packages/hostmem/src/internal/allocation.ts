@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { PAGE_SIZE } from '@xmc/core'
+import { PAGE_SIZE } from '@xmc/interface'
 import { readAddressSpaceLimits, UNLIMITED } from '../address-space-limit.ts'
 import { PageStates } from './page-states.ts'
 

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
-import { createMemoryFile, type HostMemoryWindow, openWindow, windowPage } from '../../src/index.ts'
+import { windowPage } from '@xmc/interface'
+import { createMemoryFile, type HostMemoryWindow, openWindow } from '../../src/index.ts'
 import { countAreasOfFile } from '../helpers/process-memory.ts'
 
 const file = createMemoryFile({ name: 'collected', size: 65_536 })

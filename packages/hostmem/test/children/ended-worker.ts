@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
-import { createMemoryFile, openWindow, windowPage } from '../../src/index.ts'
+import { windowPage } from '@xmc/interface'
+import { createMemoryFile, openWindow } from '../../src/index.ts'
 import { countAreasOfFile } from '../helpers/process-memory.ts'
 
 if (isMainThread) {

@@ -1,5 +1,5 @@
-import { SystemCallError } from '@xmc/core'
-import { createMemoryFile, memoryAreas, openWindow, windowPage } from '../../src/index.ts'
+import { SystemCallError, windowPage } from '@xmc/interface'
+import { createMemoryFile, memoryAreas, openWindow } from '../../src/index.ts'
 import { memoryAreaLimit } from '../helpers/machine.ts'
 import { countAreas } from '../helpers/process-memory.ts'
 

@@ -1,4 +1,4 @@
-import { type Pages, SystemCallError } from '@xmc/core'
+import { type Pages, SystemCallError } from '@xmc/interface'
 import type { CallReport, MappingReport } from '@xmc/sim'
 
 /**

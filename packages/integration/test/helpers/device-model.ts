@@ -1,11 +1,5 @@
-import {
-  completeIoreq,
-  type Domain,
-  type Hypervisor,
-  IOREQ_TYPE,
-  readIoreq,
-  takeIoreq,
-} from '@xmc/sim'
+import { completeIoreq, IOREQ_TYPE, readIoreq, takeIoreq } from '@xmc/interface'
+import type { Domain, Hypervisor } from '@xmc/sim'
 
 /** A device model in the control domain that does nothing but answer invalidations. */
 export interface InvalidationModel<Result> extends Disposable {

@@ -1,11 +1,6 @@
 import { LOCK_DMA, LOCK_WRITE, type MapCache, type Retention } from '@xmc/core'
-import {
-  createForeignCache,
-  domainId,
-  type ForeignBackend,
-  type GuestFrame,
-  guestFrame,
-} from '@xmc/foreign'
+import { createForeignCache, type ForeignBackend } from '@xmc/foreign'
+import { domainId, type GuestFrame, guestFrame } from '@xmc/interface'
 import { type Pointer, World, type WorldOptions } from './world.ts'
 
 /** How a world with a cache of foreign memory is made. */

@@ -1,12 +1,6 @@
 import type { MapCache, MapOptions, Mapping } from '@xmc/core'
-import {
-  createGrantCache,
-  domainId,
-  type GrantBackend,
-  type GrantReference,
-  type PersistentGrants,
-  splitGrantAddress,
-} from '@xmc/grants'
+import { createGrantCache, type GrantBackend, type PersistentGrants } from '@xmc/grants'
+import { domainId, type GrantReference, splitGrantAddress } from '@xmc/interface'
 import { World, type WorldOptions } from './world.ts'
 
 /** How a world with a cache of grants is made. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import type { RamListener, WindowPage } from '@xmc/core'
+import type { RamListener } from '@xmc/core'
+import type { WindowPage } from '@xmc/interface'
 
 /** Hears what a cache tells its RAM listeners, and insists that it is balanced. */
 export class NotifierLog implements RamListener {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import type { WindowPage } from '@xmc/core'
 import { type HostMemoryWindow, type MemoryAreaAccount, openWindow } from '@xmc/hostmem'
+import type { WindowPage } from '@xmc/interface'
 import { type Domain, Hypervisor, type HypervisorOptions } from '@xmc/sim'
 import { describeCall, describeMapping } from './call-notation.ts'
 import { populate } from './guest-contents.ts'

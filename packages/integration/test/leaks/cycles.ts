@@ -1,6 +1,5 @@
-import { domainId as foreignDomain } from '@xmc/foreign'
-import { domainId as grantDomain } from '@xmc/grants'
 import { type HostMemoryWindow, openWindow } from '@xmc/hostmem'
+import { domainId as foreignDomain, domainId as grantDomain } from '@xmc/interface'
 import { type Domain, Hypervisor } from '@xmc/sim'
 import { expect, it } from 'vitest'
 import { repetitions } from '../../../../vitest.properties.ts'

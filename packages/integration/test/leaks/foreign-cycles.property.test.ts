@@ -1,5 +1,6 @@
 import { LOCK_WRITE } from '@xmc/core'
-import { createForeignCache, guestFrame } from '@xmc/foreign'
+import { createForeignCache } from '@xmc/foreign'
+import { guestFrame } from '@xmc/interface'
 import { describe } from 'vitest'
 import { createLeakWorld, itLeavesNothingBehind } from './cycles.ts'
 

@@ -1,5 +1,6 @@
 import { LOCK_WRITE } from '@xmc/core'
-import { createGrantCache, grantReference } from '@xmc/grants'
+import { createGrantCache } from '@xmc/grants'
+import { grantReference } from '@xmc/interface'
 import { describe } from 'vitest'
 import { createLeakWorld, itLeavesNothingBehind } from './cycles.ts'
 

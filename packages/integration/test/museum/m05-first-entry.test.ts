@@ -1,4 +1,4 @@
-import type { WindowPage } from '@xmc/core'
+import type { WindowPage } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { MODES, STRICT } from '../helpers/modes.ts'
 import { frame, MuseumWorld } from './museum-world.ts'

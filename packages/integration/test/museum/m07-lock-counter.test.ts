@@ -1,4 +1,5 @@
-import { LOCK_DMA, LOCK_WRITE, type MapCache, type WindowPage } from '@xmc/core'
+import { LOCK_DMA, LOCK_WRITE, type MapCache } from '@xmc/core'
+import type { WindowPage } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { failure } from '../helpers/failure.ts'
 import { MODES } from '../helpers/modes.ts'

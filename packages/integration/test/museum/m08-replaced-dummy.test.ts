@@ -1,4 +1,5 @@
-import { LOCK_WRITE, windowPage as toWindowPage } from '@xmc/core'
+import { LOCK_WRITE } from '@xmc/core'
+import { windowPage as toWindowPage } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { failure } from '../helpers/failure.ts'
 import { MODES, STRICT } from '../helpers/modes.ts'

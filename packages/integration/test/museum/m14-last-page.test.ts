@@ -1,4 +1,4 @@
-import { windowPage } from '@xmc/core'
+import { windowPage } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { failure } from '../helpers/failure.ts'
 import { STRICT } from '../helpers/modes.ts'

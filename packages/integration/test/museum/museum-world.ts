@@ -1,12 +1,7 @@
 import type { MapCache, Retention } from '@xmc/core'
-import { createForeignCache, type ForeignBackend, type GuestFrame, guestFrame } from '@xmc/foreign'
-import {
-  createGrantCache,
-  type GrantBackend,
-  type GrantReference,
-  grantReference,
-  type PersistentGrants,
-} from '@xmc/grants'
+import { createForeignCache, type ForeignBackend } from '@xmc/foreign'
+import { createGrantCache, type GrantBackend, type PersistentGrants } from '@xmc/grants'
+import { type GrantReference, type GuestFrame, grantReference, guestFrame } from '@xmc/interface'
 import { World } from '../helpers/world.ts'
 
 /** How a cache of foreign memory differs from one of 64 buckets of 64 KiB. */

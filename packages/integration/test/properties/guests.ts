@@ -1,14 +1,13 @@
-import type {
-  CacheStatistics,
-  InvalidationReport,
-  MapOptions,
-  Mapping,
-  Retention,
-  WindowPage,
-} from '@xmc/core'
-import { createForeignCache, domainId as foreignDomain } from '@xmc/foreign'
-import { createGrantCache, domainId as grantDomain, grantReference } from '@xmc/grants'
+import type { CacheStatistics, InvalidationReport, MapOptions, Mapping, Retention } from '@xmc/core'
+import { createForeignCache } from '@xmc/foreign'
+import { createGrantCache } from '@xmc/grants'
 import { openWindow } from '@xmc/hostmem'
+import {
+  domainId as foreignDomain,
+  domainId as grantDomain,
+  grantReference,
+  type WindowPage,
+} from '@xmc/interface'
 import type { Domain, Hypervisor } from '@xmc/sim'
 import { GuestModel } from './model.ts'
 

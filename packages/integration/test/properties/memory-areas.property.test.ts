@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { LOCK_WRITE, XmcError } from '@xmc/core'
+import { LOCK_WRITE } from '@xmc/core'
 import { MemoryAreaAccount } from '@xmc/hostmem'
+import { XmcError } from '@xmc/interface'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { propertyRuns } from '../../../../vitest.properties.ts'

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { LOCK_WRITE, type Mapping, windowPage, XmcError } from '@xmc/core'
+import { LOCK_WRITE, type Mapping } from '@xmc/core'
+import { windowPage, XmcError } from '@xmc/interface'
 import type { Hypervisor } from '@xmc/sim'
 import type { ModelledGuest } from './guests.ts'
 import { canBeFull, type ModelLock, pagesOf } from './model.ts'

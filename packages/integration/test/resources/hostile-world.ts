@@ -9,7 +9,7 @@ import {
   RequestEnds,
   SlowDisk,
 } from '@xmc/bench/hostile'
-import { XmcError } from '@xmc/core'
+import { XmcError } from '@xmc/interface'
 import {
   BlockDevice,
   ConsoleDevice,

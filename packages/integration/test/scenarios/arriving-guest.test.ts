@@ -1,4 +1,4 @@
-import { grantReference } from '@xmc/grants'
+import { grantReference } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { failure } from '../helpers/failure.ts'
 import { ForeignWorld, frameOf } from '../helpers/foreign-world.ts'

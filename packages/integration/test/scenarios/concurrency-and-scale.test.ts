@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { LOCK_WRITE } from '@xmc/core'
-import { grantReference } from '@xmc/grants'
+import { grantReference } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { failure } from '../helpers/failure.ts'
 import { ForeignWorld, frameOf } from '../helpers/foreign-world.ts'

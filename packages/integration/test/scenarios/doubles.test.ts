@@ -1,15 +1,15 @@
 import { setImmediate as laterTurn } from 'node:timers/promises'
-import { type Pages, windowPage } from '@xmc/core'
-import { type GrantReference, grantReference, splitGrantAddress } from '@xmc/grants'
 import {
   domainId,
-  type ForeignDevice,
-  GRANT_MAP_FLAGS,
   GRANT_STATUS,
-  type GrantDevice,
-  GrantDma,
+  type GrantReference,
+  grantReference,
   guestFrame,
-} from '@xmc/sim'
+  type Pages,
+  splitGrantAddress,
+  windowPage,
+} from '@xmc/interface'
+import { type ForeignDevice, GRANT_MAP_FLAGS, type GrantDevice, GrantDma } from '@xmc/sim'
 import { describe, expect, it } from 'vitest'
 import { failure } from '../helpers/failure.ts'
 import { GrantWorld } from '../helpers/grant-world.ts'

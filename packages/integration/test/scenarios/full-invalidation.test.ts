@@ -1,5 +1,5 @@
 import { LOCK_WRITE, MapCacheGroup } from '@xmc/core'
-import { guestFrame } from '@xmc/foreign'
+import { guestFrame } from '@xmc/interface'
 import { describe, expect, it } from 'vitest'
 import { answerInvalidations } from '../helpers/device-model.ts'
 import { failure } from '../helpers/failure.ts'

@@ -1,12 +1,14 @@
 import type { Mapping } from '@xmc/core'
+import { GrantCopyError } from '@xmc/grants'
 import {
-  GrantCopyError,
+  domainId,
   type GrantReference,
   grantAddress,
   grantReference,
+  guestFrame,
   splitGrantAddress,
-} from '@xmc/grants'
-import { domainId, GrantDma, guestFrame } from '@xmc/sim'
+} from '@xmc/interface'
+import { GrantDma } from '@xmc/sim'
 import { describe, expect, it } from 'vitest'
 import { failure } from '../helpers/failure.ts'
 import { ForeignWorld } from '../helpers/foreign-world.ts'

@@ -1,6 +1,6 @@
-import { createForeignCache, domainId, guestFrame } from '@xmc/foreign'
-import { grantReference } from '@xmc/grants'
+import { createForeignCache } from '@xmc/foreign'
 import { type AddressSpacePlan, openWindow, planAddressSpace, UNLIMITED } from '@xmc/hostmem'
+import { domainId, grantReference, guestFrame } from '@xmc/interface'
 import { Hypervisor } from '@xmc/sim'
 import { describe, expect, it } from 'vitest'
 import { failure } from '../helpers/failure.ts'

@@ -1,4 +1,5 @@
-import { createGrantCache, domainId } from '@xmc/grants'
+import { createGrantCache } from '@xmc/grants'
+import { domainId } from '@xmc/interface'
 import { expect, test } from 'vitest'
 import { arrayBufferBytes } from '../helpers/array-buffer-bytes.ts'
 import { World } from '../helpers/world.ts'

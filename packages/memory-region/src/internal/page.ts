@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
+import { InvalidArgumentError } from '@xmc/interface'
 
 /** Bytes of a page. */
 export const PAGE_SIZE = 4096

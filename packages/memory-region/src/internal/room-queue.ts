@@ -1,4 +1,5 @@
-import { WindowFullError, XmcError, type XmcErrorCode } from '@xmc/core/errors'
+import { WindowFullError } from '@xmc/core/errors'
+import { XmcError, type XmcErrorCode } from '@xmc/interface'
 import { callAll, throwAll } from './call-all.ts'
 
 /** Milliseconds until somebody who waits for room outside the process looks again; doubled each time. */

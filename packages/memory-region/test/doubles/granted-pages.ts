@@ -1,12 +1,12 @@
+import type { MapBackend } from '@xmc/core'
 import {
   countPages,
   type HostWindow,
   isPageList,
-  type MapBackend,
   type Pages,
   SystemCallError,
   type WindowPage,
-} from '@xmc/core'
+} from '@xmc/interface'
 
 const EINVAL = 22
 

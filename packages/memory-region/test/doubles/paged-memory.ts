@@ -1,4 +1,5 @@
-import { NotLockedError, PagesMissingError, RefusedError } from '@xmc/core/errors'
+import { NotLockedError, PagesMissingError } from '@xmc/core/errors'
+import { RefusedError } from '@xmc/interface'
 import { LOCK_DMA, LOCK_WRITE, type RamBacking } from '../../src/index.ts'
 
 const EINVAL = 22

@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { SystemCallError } from '@xmc/core'
+import { SystemCallError } from '@xmc/interface'
 
 /** The errors that the simulated hypercalls give. */
 type ErrnoName = 'EEXIST' | 'EINVAL' | 'ENOENT' | 'ENOMEM' | 'ENOSPC' | 'ESRCH'

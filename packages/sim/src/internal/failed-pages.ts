@@ -1,10 +1,16 @@
-import { PAGE_SIZE, type TargetWindow, type WindowPage, windowPage } from '@xmc/core'
+import {
+  type DomainId,
+  type GuestFrame,
+  PAGE_SIZE,
+  type TargetWindow,
+  type WindowPage,
+  windowPage,
+} from '@xmc/interface'
 import {
   type FailedPageReport,
   type FailedPageTouched,
   FailedPageTouchedError,
 } from '../failed-page.ts'
-import type { DomainId, GuestFrame } from '../identifiers.ts'
 
 /** A device that a map failed through. */
 interface MappingDevice {

@@ -1,13 +1,18 @@
-import type { GrantFailure, GrantStatus } from '../grant-entry.ts'
+import {
+  type DomainId,
+  GRANT_STATUS,
+  type GrantFailure,
+  type GrantReference,
+  type GrantStatus,
+  type GuestFrame,
+  guestFrame,
+} from '@xmc/interface'
 import {
   GRANT_ENTRIES_PER_FRAME,
   GRANT_ENTRY_SIZE,
   GRANT_FLAGS,
-  GRANT_STATUS,
   readGrantEntry,
 } from '../grant-entry.ts'
-import type { DomainId, GrantReference, GuestFrame } from '../identifiers.ts'
-import { guestFrame } from '../identifiers.ts'
 
 /** Xen refuses a pin once the counter of its kind has bit 7 set. */
 const MAXIMUM_PINS = 128

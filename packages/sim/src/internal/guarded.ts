@@ -1,10 +1,10 @@
+import type { DomainId } from '@xmc/interface'
 import {
   type EventChannelHost,
   EventChannels,
   type EventChannelsOptions,
 } from '../event-channels.ts'
 import type { FaultSite } from '../faults.ts'
-import type { DomainId } from '../identifiers.ts'
 import { type InterruptHost, InterruptLines, type InterruptLinesOptions } from '../interrupts.ts'
 import { type IoreqServer, IoreqServers, type IoreqServersOptions } from '../ioreq.ts'
 

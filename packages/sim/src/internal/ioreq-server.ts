@@ -1,14 +1,14 @@
-import { XmcError } from '@xmc/core'
-import type { EventChannels } from '../event-channels.ts'
-import type { DomainId } from '../identifiers.ts'
 import {
+  type DomainId,
   IOREQ_STATE,
   type Ioreq,
   readIoreq,
   setIoreqEventChannel,
   setIoreqState,
   writeIoreq,
-} from '../ioreq-slot.ts'
+  XmcError,
+} from '@xmc/interface'
+import type { EventChannels } from '../event-channels.ts'
 import { refused } from './errno.ts'
 import { type AddressRange, RangeSet } from './range-set.ts'
 

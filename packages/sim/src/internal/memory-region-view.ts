@@ -1,5 +1,5 @@
-import { PAGE_SIZE, windowPage, XmcError } from '@xmc/core'
 import { type HostMemoryWindow, openWindow } from '@xmc/hostmem'
+import { PAGE_SIZE, windowPage, XmcError } from '@xmc/interface'
 import type { FrameRun, PhysicalToMachine } from '../p2m.ts'
 
 /** What a {@link MemoryRegionView} shows. */

@@ -1,7 +1,7 @@
+import type { DomainId } from '@xmc/interface'
 import type { Accounting } from '../accounting.ts'
 import type { Faults } from '../faults.ts'
 import type { GrantTables } from '../grant-table.ts'
-import type { DomainId } from '../identifiers.ts'
 import type { Hold, MachineMemory } from '../machine-memory.ts'
 import type { PhysicalToMachine } from '../p2m.ts'
 import type { FailedPages } from './failed-pages.ts'

@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { PAGE_SIZE, SystemCallError, type TargetWindow, windowPage } from '@xmc/core'
+import { PAGE_SIZE, SystemCallError, type TargetWindow, windowPage } from '@xmc/interface'
 import type { CallReport } from '../accounting.ts'
 import type { FaultSite, InjectedFault } from '../faults.ts'
 import type { PagingRetry, Parts } from './parts.ts'

@@ -1,3 +1,4 @@
+import { type DomainId, domainId, grantReference, grantStatusName } from '@xmc/interface'
 import type {
   GrantCopyEnd,
   GrantEntry,
@@ -8,11 +9,9 @@ import {
   GRANT_FLAGS,
   GRANT_MAP_FLAGS,
   GrantTables,
-  nameOfGrantStatus,
   readGrantEntry,
   writeGrantEntry,
 } from '../../src/grant-table.ts'
-import { type DomainId, domainId, grantReference } from '../../src/identifiers.ts'
 
 export const BACKEND: DomainId = domainId(0)
 export const GUEST: DomainId = domainId(1)
@@ -90,7 +89,7 @@ export class GrantWorld {
   /** Maps, and fails the test when that is refused. */
   mapped(reference: number, flags: number = HOST): { handle: number; address: number } {
     const result = this.map(reference, flags)
-    if (result.status !== 0) throw new Error(nameOfGrantStatus(result.status))
+    if (result.status !== 0) throw new Error(grantStatusName(result.status))
     return { handle: result.handle, address: this.#address }
   }
 

@@ -1,14 +1,18 @@
-import { type Pages, SystemCallError, windowPage } from '@xmc/core'
 import { type HostMemoryWindow, openWindow } from '@xmc/hostmem'
 import {
-  type Domain,
   type DomainId,
   domainId,
-  type ForeignDevice,
-  type GrantDevice,
   type GrantReference,
   grantReference,
   guestFrame,
+  type Pages,
+  SystemCallError,
+  windowPage,
+} from '@xmc/interface'
+import {
+  type Domain,
+  type ForeignDevice,
+  type GrantDevice,
   Hypervisor,
   type HypervisorOptions,
 } from '../../src/index.ts'

@@ -1,5 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core'
-import { checkOptions, type OptionNames } from '@xmc/core/options'
+import { checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/interface'
 import {
   VIRTIO_BLK_SECTOR_SIZE,
   VIRTIO_BLK_SEGMENT_F_UNMAP,

@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '@xmc/core'
+import { PAGE_SIZE } from '@xmc/interface'
 import {
   VIRTIO_BLK_HEADER_RESERVED,
   VIRTIO_BLK_HEADER_SECTOR,

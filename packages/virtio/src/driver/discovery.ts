@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core'
+import { InvalidArgumentError } from '@xmc/interface'
 import {
   VIRTIO_ID_NONE,
   VIRTIO_MMIO_DEVICE_ID,

@@ -1,5 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core'
-import { checkOptions, type OptionNames } from '@xmc/core/options'
+import { checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/interface'
 import { featureSet, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '../features.ts'
 import { VIRTIO_ID_ENTROPY } from '../registers.ts'
 import { DeviceNotStartedError, DeviceProtocolError } from './errors.ts'

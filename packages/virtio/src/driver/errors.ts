@@ -1,4 +1,4 @@
-import { XmcError } from '@xmc/core/errors'
+import { XmcError } from '@xmc/interface'
 
 /**
  * `ERR_XMC_DMA_BROKEN`: the device still had a buffer mapped when the driver took it back. Its grants

@@ -1,5 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core'
-import { checkOptions } from '@xmc/core/options'
+import { checkOptions, InvalidArgumentError } from '@xmc/interface'
 import { type GuestFrame, type GuestPages, guestFrame } from './ports.ts'
 
 /** The memory that a {@link FrameAllocator} hands out. */

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, XmcError } from '@xmc/core'
+import { PAGE_SIZE, XmcError } from '@xmc/interface'
 import { DmaBrokenError } from './errors.ts'
 import type { DmaDirection, DmaMapper, GuestFrame } from './ports.ts'
 

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, PAGE_SIZE, ReleasedError } from '@xmc/core'
+import { InvalidArgumentError, PAGE_SIZE, ReleasedError } from '@xmc/interface'
 import { GuestMemoryExhaustedError } from './errors.ts'
 import type { GuestFrame, GuestPages } from './ports.ts'
 

@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '@xmc/core'
+import { PAGE_SIZE } from '@xmc/interface'
 import { VIRTQ_DESC_SIZE } from '../ring-layout.ts'
 import type { DmaMapper, GuestFrame, GuestPages } from './ports.ts'
 

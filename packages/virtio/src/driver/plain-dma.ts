@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '@xmc/core'
+import { PAGE_SIZE } from '@xmc/interface'
 import type { DmaMapper, GuestFrame } from './ports.ts'
 
 /**

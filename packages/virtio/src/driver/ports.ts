@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core'
+import { InvalidArgumentError } from '@xmc/interface'
 
 /** Number of a 4 KiB page of guest-physical memory: guest address / 4096. */
 export type GuestFrame = number & { readonly __xmc: 'GuestFrame' }

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, PAGE_SIZE } from '@xmc/core'
+import { InvalidArgumentError, PAGE_SIZE } from '@xmc/interface'
 import { pageOf } from '../internal/device-address.ts'
 import {
   availableEventOffset,

@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { ClosedError, InvalidArgumentError } from '@xmc/core'
-import { checkMethods, checkOptions } from '@xmc/core/options'
+import { ClosedError, checkMethods, checkOptions, InvalidArgumentError } from '@xmc/interface'
 import { hasFeature, VIRTIO_F_EVENT_IDX, VIRTIO_F_INDIRECT_DESC } from '../features.ts'
 import {
   VIRTIO_ID_NONE,

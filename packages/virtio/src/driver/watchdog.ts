@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core'
+import { InvalidArgumentError } from '@xmc/interface'
 
 /** Time limit of whatever a driver waits for, where nothing else is said. */
 export const DEFAULT_TIMEOUT_MILLISECONDS = 30_000

@@ -1,4 +1,4 @@
-import { ReleasedError } from '@xmc/core/errors'
+import { ReleasedError } from '@xmc/interface'
 import { GuestBufferError } from '../errors.ts'
 import type { GuestRange } from '../guest-memory.ts'
 import { isPagedOut, shortageOf } from './error-parts.ts'

@@ -1,4 +1,4 @@
-import type { ErrorText, Shortage } from '@xmc/core/errors'
+import type { ErrorText, Shortage } from '@xmc/interface'
 
 /** The text of anything that was thrown. */
 export function messageOf(cause: unknown): string {

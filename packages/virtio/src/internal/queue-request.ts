@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
+import { InvalidArgumentError } from '@xmc/interface'
 import { DescriptorChain } from '../descriptor-chain.ts'
 import { GuestBufferError } from '../errors.ts'
 import type { BufferPart } from './buffer-part.ts'

@@ -1,5 +1,4 @@
-import { InvalidArgumentError } from '@xmc/core/errors'
-import { checkMethods, checkOptions, type OptionNames } from '@xmc/core/options'
+import { checkMethods, checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/interface'
 import type { VirtioDevice } from '../device.ts'
 import { VIRTIO_MMIO_CONFIG, VIRTIO_MMIO_SIZE } from '../registers.ts'
 import { VIRTQ_SIZE_MAX } from '../ring-layout.ts'

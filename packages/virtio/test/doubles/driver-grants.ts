@@ -1,4 +1,4 @@
-import { XmcError } from '@xmc/core'
+import { XmcError } from '@xmc/interface'
 import type { GrantDma, GrantDmaBuffer, GuestFrame } from '../../src/driver.ts'
 
 const BIT_63 = 1n << 63n

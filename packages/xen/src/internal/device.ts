@@ -1,4 +1,4 @@
-import { ClosedError } from '@xmc/core'
+import { ClosedError } from '@xmc/interface'
 import { XenUnavailableError } from '../errors.ts'
 import type { SystemCalls } from './system-calls.ts'
 

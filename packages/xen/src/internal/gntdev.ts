@@ -1,5 +1,11 @@
-import { countPages, isPageList, PAGE_SIZE } from '@xmc/core'
-import type { GrantCopySegment, GrantMapRequest, UnmapNotify } from '../grant-request.ts'
+import {
+  countPages,
+  type GrantCopySegment,
+  type GrantMapRequest,
+  isPageList,
+  PAGE_SIZE,
+  type UnmapNotify,
+} from '@xmc/interface'
 import { getUint64, requestNumber, setUint64 } from './layout.ts'
 
 /** The device of granted pages. */

@@ -1,5 +1,5 @@
-import { errnoOf } from '@xmc/core'
-import { type HostMemoryWindow, openWindow, windowPage } from '@xmc/hostmem'
+import { type HostMemoryWindow, openWindow } from '@xmc/hostmem'
+import { errnoOf, windowPage } from '@xmc/interface'
 import type { Device } from './device.ts'
 import { requestNumber, setUint64 } from './layout.ts'
 

@@ -1,5 +1,4 @@
-import { isPageList, type Pages } from '@xmc/core'
-import type { GuestFrame } from '../identifiers.ts'
+import { type GuestFrame, isPageList, type Pages } from '@xmc/interface'
 import { requestNumber, setUint64 } from './layout.ts'
 
 /** The device of foreign memory. */

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
-import { errnoOf } from '@xmc/core'
 import { loadNativeInterface, requireSupportedPlatform } from '@xmc/hostmem'
+import { errnoOf } from '@xmc/interface'
 
 // Linux gives these numbers to x64 and arm64 alike: both take them from its generic headers.
 const MADV_DONTFORK = 10

@@ -1,5 +1,6 @@
 import type { ForeignMemory } from '@xmc/foreign'
-import type { GrantCopySegment, GrantTable } from '@xmc/grants'
+import type { GrantTable } from '@xmc/grants'
+import type { GrantCopySegment } from '@xmc/interface'
 import type { ForeignDevice, GrantDevice } from '@xmc/xen'
 
 /** Calls of the hypervisor so far. */

@@ -1,14 +1,9 @@
 import { createForeignCache } from '@xmc/foreign'
 import { createGrantCache } from '@xmc/grants'
-import { openWindow, windowPage } from '@xmc/hostmem'
-import {
-  AddressSpace,
-  ContainerRegion,
-  MAX_GRANT_FRAMES,
-  XEN_GRANT_ADDR_OFF,
-  XenMemory,
-} from '@xmc/memory-region'
-import { domainId, guestFrame, Hypervisor } from '@xmc/xen'
+import { openWindow } from '@xmc/hostmem'
+import { domainId, guestFrame, windowPage, XEN_GRANT_ADDRESS_OFFSET } from '@xmc/interface'
+import { AddressSpace, ContainerRegion, MAX_GRANT_FRAMES, XenMemory } from '@xmc/memory-region'
+import { Hypervisor } from '@xmc/xen'
 import { borderFrame, reservedFrames } from '../../guest/memory-layout.ts'
 import { guestDomain } from '../guest.ts'
 import { type CallCounts, countedForeign, countedGrants, noCalls } from './counted-ports.ts'
@@ -43,7 +38,7 @@ export function byGrants(dataPages: number): HostileSide {
   const hypervisor = new Hypervisor()
   const pages = hypervisor.sharePages({ to: 0, pageCount: CONTROL_PAGES + dataPages })
   const addressOf = (page: number): bigint =>
-    XEN_GRANT_ADDR_OFF + BigInt(pages.references[page] ?? 0) * 4096n
+    XEN_GRANT_ADDRESS_OFFSET + BigInt(pages.references[page] ?? 0) * 4096n
   const { buffer, byteOffset } = pages.bytes
   return {
     ...throughXen(hypervisor),
@@ -55,7 +50,7 @@ export function byGrants(dataPages: number): HostileSide {
     // From both ends in turn.
     data: (page) =>
       addressOf(CONTROL_PAGES + (page % 2 === 0 ? page / 2 : dataPages - (page + 1) / 2)),
-    nowhere: (index) => XEN_GRANT_ADDR_OFF + BigInt(UNGRANTED + index) * 4096n,
+    nowhere: (index) => XEN_GRANT_ADDRESS_OFFSET + BigInt(UNGRANTED + index) * 4096n,
   }
 }
 

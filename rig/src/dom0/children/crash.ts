@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
-import { openWindow, windowPage } from '@xmc/hostmem'
-import { domainId, grantReference, guestFrame, Hypervisor } from '@xmc/xen'
+import { openWindow } from '@xmc/hostmem'
+import { domainId, grantReference, guestFrame, windowPage } from '@xmc/interface'
+import { Hypervisor } from '@xmc/xen'
 import { holeFrame, reservedFrames } from '../../guest/memory-layout.ts'
 import { guestDomain } from '../guest.ts'
 

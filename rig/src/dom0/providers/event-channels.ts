@@ -1,5 +1,5 @@
 import type { EventChannelsProvider } from '@xmc/contract'
-import { domainId } from '@xmc/foreign'
+import { domainId } from '@xmc/interface'
 import { Hypervisor } from '@xmc/xen'
 import { settle } from '../../time/waiting.ts'
 

@@ -1,6 +1,6 @@
 import { type ContractCase, type ForeignMemoryProvider, protectionAt } from '@xmc/contract'
-import { domainId, guestFrame } from '@xmc/foreign'
 import { openWindow } from '@xmc/hostmem'
+import { domainId, guestFrame } from '@xmc/interface'
 import { Hypervisor } from '@xmc/xen'
 import { borderFrame, holeFrame, reservedFrames } from '../../guest/memory-layout.ts'
 import { guestFor } from './guest.ts'

@@ -7,8 +7,8 @@ import {
   protectionAt,
   type Unavailable,
 } from '@xmc/contract'
-import { type DomainId, domainId, type GrantReference, grantReference } from '@xmc/grants'
 import { openWindow } from '@xmc/hostmem'
+import { type DomainId, domainId, type GrantReference, grantReference } from '@xmc/interface'
 import { Hypervisor, type SharedPages } from '@xmc/xen'
 import { settle } from '../../time/waiting.ts'
 import type { GuestGrant } from '../guest.ts'

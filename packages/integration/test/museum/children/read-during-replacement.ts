@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { windowPage } from '@xmc/core'
+import { windowPage } from '@xmc/interface'
 import { frame, MuseumWorld } from '../museum-world.ts'
 
 /** What the reading thread is given. */

@@ -1,5 +1,6 @@
-import { InvalidArgumentError, PAGE_SHIFT, PAGE_SIZE } from '@xmc/core'
-import { type GuestFrame, guestFrame } from './guest-frame.ts'
+import { InvalidArgumentError } from './errors.ts'
+import { type GuestFrame, guestFrame } from './identifiers.ts'
+import { PAGE_SHIFT, PAGE_SIZE } from './page.ts'
 
 /** A guest-physical address in bytes: 64 bits, so a bigint. */
 export type GuestAddress = bigint & { readonly __xmc: 'GuestAddress' }

@@ -1,6 +1,6 @@
-import { InvalidArgumentError } from '@xmc/core'
+import { InvalidArgumentError } from './errors.ts'
 
-/** Number of a Xen domain: 0 to 32,751 (`DOMID_FIRST_RESERVED` − 1). */
+/** Number of a Xen domain: 0 to 32,751 (`DOMID_FIRST_RESERVED` − 1 of Xen's public `xen.h`). */
 export type DomainId = number & { readonly __xmc: 'DomainId' }
 
 /** Number of a 4 KiB page of guest-physical memory: guest address / 4096. */
@@ -28,7 +28,11 @@ export function domainId(value: number): DomainId {
  */
 export function guestFrame(value: number): GuestFrame {
   if (!isGuestFrame(value)) {
-    throw new InvalidArgumentError('guest frame', 'an integer from 0 to 2^52 - 1', value)
+    throw new InvalidArgumentError(
+      'guest frame',
+      'an integer from 0 to 2^52 - 1, which is a guest address / 4096',
+      value,
+    )
   }
   return value
 }

@@ -1,5 +1,46 @@
-/** One answer of Xen's grant-table operations. */
-export interface GrantStatus {
+/**
+ * Statuses of a grant operation (`xen/include/public/grant_table.h`), under their names without `GNTST_`:
+ * 0 is success, everything else negative.
+ */
+export const GRANT_STATUS = {
+  /** Done. */
+  okay: 0,
+  /** Refused: wrong grantee, not granted, write to a read-only grant, pin limit, wrong address. */
+  general_error: -1,
+  /** No such domain, or a reserved domain id. */
+  bad_domain: -2,
+  /** Reference beyond the table, or a map that asks for neither a host nor a device mapping. */
+  bad_gntref: -3,
+  /** No mapping has this handle. */
+  bad_handle: -4,
+  /** Inappropriate virtual address. */
+  bad_virt_addr: -5,
+  /** Inappropriate device address. */
+  bad_dev_addr: -6,
+  /** No space in the I/O MMU. */
+  no_device_space: -7,
+  /** Refused by the security module. */
+  permission_denied: -8,
+  /** The granted frame is not a page of the granter. */
+  bad_page: -9,
+  /** A copy crosses the end of a page. */
+  bad_copy_arg: -10,
+  /** Page address too large. */
+  address_too_big: -11,
+  /** Paged out, or in use: try again. */
+  eagain: -12,
+  /** The mapper's map-track is exhausted. */
+  no_space: -13,
+} as const
+
+/** One of the values of {@link GRANT_STATUS}. */
+export type GrantStatus = (typeof GRANT_STATUS)[keyof typeof GRANT_STATUS]
+
+/** A status other than `okay`. */
+export type GrantFailure = Exclude<GrantStatus, typeof GRANT_STATUS.okay>
+
+/** What is known of one answer of Xen's grant-table operations. */
+export interface GrantStatusDescription {
   /** The number: 0, or negative. */
   readonly status: number
   /** The name in Xen's public header, as `GNTST_bad_gntref`. */
@@ -8,8 +49,8 @@ export interface GrantStatus {
   readonly meaning: string
 }
 
-/** Xen's grant-table statuses (`xen/include/public/grant_table.h`), in the order of their numbers. */
-export const GRANT_STATUSES: readonly GrantStatus[] = [
+/** Xen's grant-table statuses, in the order of their numbers. */
+export const GRANT_STATUSES: readonly GrantStatusDescription[] = [
   status(0, 'GNTST_okay', 'the operation was done'),
   status(
     -1,
@@ -40,10 +81,10 @@ export function grantStatusMeaning(value: number): string {
   return byNumber(value)?.meaning ?? 'Xen gave a status that its public header does not name'
 }
 
-function byNumber(value: number): GrantStatus | undefined {
+function byNumber(value: number): GrantStatusDescription | undefined {
   return GRANT_STATUSES[-value]
 }
 
-function status(number: number, name: string, meaning: string): GrantStatus {
+function status(number: number, name: string, meaning: string): GrantStatusDescription {
   return { status: number, name, meaning }
 }

@@ -1,3 +1,4 @@
+import { describe, expect, it } from 'vitest'
 import {
   countPages,
   InvalidArgumentError,
@@ -5,8 +6,7 @@ import {
   PAGE_SHIFT,
   PAGE_SIZE,
   windowPage,
-} from '@xmc/core'
-import { describe, expect, it } from 'vitest'
+} from '../src/index.ts'
 
 describe('PAGE_SIZE', () => {
   it('is 4 KiB', () => {

@@ -1,5 +1,6 @@
-import { InvalidArgumentError, PAGE_SHIFT, PAGE_SIZE } from '@xmc/core'
-import { type GrantReference, grantReference } from './grant-reference.ts'
+import { InvalidArgumentError } from './errors.ts'
+import { type GrantReference, grantReference } from './identifiers.ts'
+import { PAGE_SHIFT, PAGE_SIZE } from './page.ts'
 
 /**
  * What a guest adds to the address of a granted page when it gives it to a device: bit 63.
