@@ -57,6 +57,8 @@ export class HostileDisk {
     this.#available = available.view
     this.#used = used.view
     this.#ends = side.control(ENDS)
+    // Others have used these pages before.
+    for (let at = 0; at < 32; at += 8) this.#ends.view.setBigUint64(at, 0n, true)
     this.#ends.view.setUint32(0, VIRTIO_BLK_T_IN, true)
     this.#ends.view.setUint32(16, VIRTIO_BLK_T_OUT, true)
     this.transport = new MmioTransport({
