@@ -1,5 +1,5 @@
-import { type CacheStatistics, kindOfError, ReportLimiter } from '@xmc/core'
-import { checkMethods, InvalidArgumentError } from '@xmc/interface'
+import type { CacheStatistics } from '@xmc/core'
+import { checkMethods, InvalidArgumentError, kindOfError, ReportLimiter } from '@xmc/interface'
 import { AddressSpace, MmioRegion, type WindowShare } from '@xmc/memory-region'
 import {
   deviceKind,

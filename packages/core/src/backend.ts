@@ -1,5 +1,4 @@
-import type { Pages, WindowPage } from './page.ts'
-import type { HostWindow } from './window.ts'
+import type { HostWindow, Pages, WindowPage } from '@xmc/interface'
 
 /**
  * What the engine needs of a backend: guest pages put into a window, and taken out again.

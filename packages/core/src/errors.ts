@@ -1,26 +1,6 @@
 import { constants } from 'node:os'
 import { addressHint, countOf, nameOfErrno, type Shortage, XmcError } from '@xmc/interface'
 
-export {
-  BusyError,
-  ClosedError,
-  type ErrorText,
-  errnoOf,
-  InvalidArgumentError,
-  MemoryAreasError,
-  type MemoryAreasShortage,
-  messageOf,
-  nameOfErrno,
-  ReadOnlyError,
-  RefusedError,
-  ReleasedError,
-  type Shortage,
-  SystemCallError,
-  XmcError,
-  type XmcErrorCode,
-  type XmcErrorOptions,
-} from '@xmc/interface'
-
 const { ENOMEM } = constants.errno
 
 /**

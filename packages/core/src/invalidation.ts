@@ -1,5 +1,5 @@
+import type { WindowPage } from '@xmc/interface'
 import type { UnmapFailedError } from './errors.ts'
-import type { WindowPage } from './page.ts'
 
 /** A lock for DMA that was outstanding while everything was invalidated (S37). */
 export interface LockedDmaMapping {

@@ -1,13 +1,12 @@
+import { type HostWindow, InvalidArgumentError, PAGE_SIZE, type WindowPage } from '@xmc/interface'
 import type { CacheUser, CacheUserOptions } from './cache-user.ts'
-import { InvalidArgumentError, WrongCacheError } from './errors.ts'
+import { WrongCacheError } from './errors.ts'
 import { CacheUsers } from './internal/cache-users.ts'
 import { SharedRuns } from './internal/shared-runs.ts'
 import { asWindowPage } from './internal/window-page.ts'
 import type { DrainFailure, InvalidationReport } from './invalidation.ts'
 import { Mapping } from './mapping.ts'
-import { PAGE_SIZE, type WindowPage } from './page.ts'
 import { traceChannels } from './trace.ts'
-import type { HostWindow } from './window.ts'
 
 /** What a group needs of a cache. */
 export interface GroupMember {

@@ -1,13 +1,16 @@
-import { checkMethods, checkOptions, type OptionNames } from '@xmc/interface'
-import type { MapBackend } from './backend.ts'
-import type { CacheUser, CacheUserOptions } from './cache-user.ts'
 import {
   BusyError,
   ClosedError,
+  checkMethods,
+  checkOptions,
   InvalidArgumentError,
-  UnmapFailedError,
-  WrongCacheError,
-} from './errors.ts'
+  type OptionNames,
+  PAGE_SIZE,
+  type WindowPage,
+} from '@xmc/interface'
+import type { MapBackend } from './backend.ts'
+import type { CacheUser, CacheUserOptions } from './cache-user.ts'
+import { UnmapFailedError, WrongCacheError } from './errors.ts'
 import { CacheUsers } from './internal/cache-users.ts'
 import { closeEngine } from './internal/close-engine.ts'
 import { collectStatistics } from './internal/collect-statistics.ts'
@@ -22,7 +25,6 @@ import type { DrainFailure, InvalidationReport } from './invalidation.ts'
 import { LOCK_WRITE } from './lock-flags.ts'
 import { flagsOf, type MapCacheOptions, type MapOptions } from './map-options.ts'
 import { Mapping } from './mapping.ts'
-import { PAGE_SIZE, type WindowPage } from './page.ts'
 import { PageSurface } from './page-surface.ts'
 import type { RamListener } from './ram-listener.ts'
 import { checkRetention, DEFAULT_BUDGET_BYTES } from './retention.ts'

@@ -1,6 +1,10 @@
-import { InvalidArgumentError, ReadOnlyError, ReleasedError } from './errors.ts'
-import type { WindowPage } from './page.ts'
-import type { HostWindow } from './window.ts'
+import {
+  type HostWindow,
+  InvalidArgumentError,
+  ReadOnlyError,
+  ReleasedError,
+  type WindowPage,
+} from '@xmc/interface'
 
 /** What a handle needs of the cache it comes from. */
 export interface MappingCache<Page extends number> {

@@ -1,4 +1,4 @@
-import type { WindowPage } from './page.ts'
+import type { WindowPage } from '@xmc/interface'
 
 /**
  * What a cache does with integers alone: a hit allocates nothing. A page is

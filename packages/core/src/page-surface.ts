@@ -1,11 +1,12 @@
-import type { MapBackend } from './backend.ts'
 import {
   ClosedError,
   InvalidArgumentError,
-  LockLimitError,
-  NotLockedError,
+  PAGE_SIZE,
   ReadOnlyError,
-} from './errors.ts'
+  type WindowPage,
+} from '@xmc/interface'
+import type { MapBackend } from './backend.ts'
+import { LockLimitError, NotLockedError } from './errors.ts'
 import { BucketEngine, type EngineOptions } from './internal/bucket-engine.ts'
 import { createHitPath } from './internal/hit-path.ts'
 import { MAX_LOCKS_PER_POINTER } from './internal/lock-records.ts'
@@ -14,7 +15,6 @@ import { checkLastPage } from './internal/page-range.ts'
 import { UnlockedAccess } from './internal/unlocked-access.ts'
 import { asWindowPage } from './internal/window-page.ts'
 import { LOCK_WRITE } from './lock-flags.ts'
-import { PAGE_SIZE, type WindowPage } from './page.ts'
 import type { PageOperations } from './page-operations.ts'
 import { COUNTER } from './statistics.ts'
 import { traceChannels } from './trace.ts'

@@ -1,4 +1,4 @@
-import type { WindowPage } from './page.ts'
+import type { WindowPage } from '@xmc/interface'
 
 /**
  * Told of every stretch of guest memory that appears in a window, and exactly once when it goes

@@ -1,5 +1,4 @@
-import { checkOptions } from '@xmc/interface'
-import { InvalidArgumentError } from './errors.ts'
+import { checkOptions, InvalidArgumentError } from '@xmc/interface'
 
 /**
  * How long a mapping that nobody has locked stays.

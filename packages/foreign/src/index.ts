@@ -1,5 +1,5 @@
+export { type DomainId, domainId, type GuestFrame, guestFrame } from '@xmc/interface'
 export * from './errors.ts'
 export * from './foreign-backend.ts'
 export * from './foreign-cache.ts'
 export * from './foreign-memory.ts'
-export * from './guest-frame.ts'

@@ -1,5 +1,5 @@
+export { type DomainId, domainId, type GrantReference, grantReference } from '@xmc/interface'
 export * from './errors.ts'
 export * from './grant-backend.ts'
 export * from './grant-cache.ts'
-export * from './grant-reference.ts'
 export * from './grant-table.ts'

@@ -1,4 +1,4 @@
-import type { ReportLimiterOptions } from '@xmc/core/report-limiter'
+import type { ReportLimiterOptions } from '@xmc/interface'
 import type { BlockRequestError } from './block-request-error.ts'
 import type { Disk } from './disk.ts'
 

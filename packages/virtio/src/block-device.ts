@@ -1,5 +1,10 @@
-import { ReportLimiter } from '@xmc/core/report-limiter'
-import { checkMethods, checkOptions, InvalidArgumentError, type OptionNames } from '@xmc/interface'
+import {
+  checkMethods,
+  checkOptions,
+  InvalidArgumentError,
+  type OptionNames,
+  ReportLimiter,
+} from '@xmc/interface'
 import type { BlockDeviceOptions, BlockStatistics } from './block-device-options.ts'
 import {
   VIRTIO_BLK_HEADER_SECTOR,

@@ -1,6 +1,5 @@
 import type { Readable, Writable } from 'node:stream'
-import { ReportLimiter } from '@xmc/core/report-limiter'
-import { checkMethods, checkOptions, InvalidArgumentError } from '@xmc/interface'
+import { checkMethods, checkOptions, InvalidArgumentError, ReportLimiter } from '@xmc/interface'
 import type { DescriptorChain } from './descriptor-chain.ts'
 import type { DeviceHost, QueueDeclaration, VirtioDevice } from './device.ts'
 import { featureSet, VIRTIO_CONSOLE_F_EMERG_WRITE, VIRTIO_CONSOLE_F_SIZE } from './features.ts'

@@ -1,5 +1,4 @@
-import { kindOfError, ReportLimiter, type ReportLimiterOptions } from '@xmc/core/report-limiter'
-import { XmcError } from '@xmc/interface'
+import { kindOfError, ReportLimiter, type ReportLimiterOptions, XmcError } from '@xmc/interface'
 import { messageOf } from './internal/error-parts.ts'
 
 /** Most kinds of warnings of one device. */

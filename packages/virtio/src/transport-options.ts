@@ -1,4 +1,4 @@
-import type { ReportLimiterOptions } from '@xmc/core/report-limiter'
+import type { ReportLimiterOptions } from '@xmc/interface'
 import type { VirtioDevice } from './device.ts'
 import type { GuestMemory } from './guest-memory.ts'
 import type { Interrupt } from './interrupt.ts'

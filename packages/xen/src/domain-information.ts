@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
-import { type HostMemoryWindow, openWindow, windowPage } from '@xmc/hostmem'
-import { type DomainId, domainId, type GuestFrame, guestFrame } from '@xmc/interface'
+import { type HostMemoryWindow, openWindow } from '@xmc/hostmem'
+import { type DomainId, domainId, type GuestFrame, guestFrame, windowPage } from '@xmc/interface'
 import { XenCallError } from './errors.ts'
 import { Device } from './internal/device.ts'
 import {

@@ -1,11 +1,12 @@
-import { kindOfError, ReportLimiter } from '@xmc/core'
 import {
   ClosedError,
   checkOptions,
   type DomainId,
   domainId,
   InvalidArgumentError,
+  kindOfError,
   messageOf,
+  ReportLimiter,
 } from '@xmc/interface'
 import { DeviceModel } from './device-model.ts'
 import { Domains } from './domain-information.ts'

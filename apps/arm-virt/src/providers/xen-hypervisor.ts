@@ -1,7 +1,13 @@
-import { kindOfError, ReportLimiter } from '@xmc/core'
 import type { ForeignMemory } from '@xmc/foreign'
 import type { GrantTable } from '@xmc/grants'
-import { checkOptions, type DomainId, domainId, SystemCallError } from '@xmc/interface'
+import {
+  checkOptions,
+  type DomainId,
+  domainId,
+  kindOfError,
+  ReportLimiter,
+  SystemCallError,
+} from '@xmc/interface'
 import type { RamBank } from '@xmc/memory-region'
 import {
   type DeviceModel,

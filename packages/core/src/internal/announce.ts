@@ -1,4 +1,4 @@
-import { ClosedError } from '../errors.ts'
+import { ClosedError } from '@xmc/interface'
 import type { BucketEngine } from './bucket-engine.ts'
 import type { Place } from './window-slots.ts'
 

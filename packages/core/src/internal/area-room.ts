@@ -1,5 +1,4 @@
-import type { WindowAreas } from '@xmc/interface'
-import { MemoryAreasError, XmcError } from '../errors.ts'
+import { MemoryAreasError, type WindowAreas, XmcError } from '@xmc/interface'
 import { COUNTER } from '../statistics.ts'
 import type { BucketEngine } from './bucket-engine.ts'
 

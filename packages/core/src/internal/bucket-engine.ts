@@ -1,6 +1,6 @@
+import { InvalidArgumentError, type PageRun, type WindowPage } from '@xmc/interface'
 import type { MapBackend } from '../backend.ts'
-import { InvalidArgumentError, UnmapFailedError } from '../errors.ts'
-import type { PageRun, WindowPage } from '../page.ts'
+import { UnmapFailedError } from '../errors.ts'
 import type { Retention } from '../retention.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'

@@ -1,4 +1,4 @@
-import type { PageRun } from '../page.ts'
+import type { PageRun } from '@xmc/interface'
 
 /** Bits of {@link BucketTable.flags}. */
 export const LIVE = 1

@@ -1,4 +1,4 @@
-import type { HostWindow } from '../window.ts'
+import type { HostWindow } from '@xmc/interface'
 
 /**
  * Counts the calls of a cache that map or unmap in its window. While there are any, the window is held, and

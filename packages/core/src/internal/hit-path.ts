@@ -1,5 +1,5 @@
+import type { WindowPage } from '@xmc/interface'
 import { LOCK_DMA, LOCK_WRITE } from '../lock-flags.ts'
-import type { WindowPage } from '../page.ts'
 import type { PageOperations } from '../page-operations.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'

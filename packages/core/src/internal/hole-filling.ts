@@ -1,4 +1,4 @@
-import { countPages } from '../page.ts'
+import { countPages } from '@xmc/interface'
 import type { BucketEngine } from './bucket-engine.ts'
 import { type BucketRequest, bucketOf, DUMMY, REMOVED, WRITABLE } from './bucket-table.ts'
 import type { MapStep } from './map-step.ts'

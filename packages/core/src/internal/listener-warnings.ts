@@ -1,4 +1,4 @@
-import { messageOf } from '../errors.ts'
+import { messageOf } from '@xmc/interface'
 
 /** Process warnings for what a cache's listeners throw where it reaches nobody: one for each kind of listener. */
 export class ListenerWarnings {

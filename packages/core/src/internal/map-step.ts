@@ -1,4 +1,4 @@
-import type { Pages, WindowPage } from '../page.ts'
+import type { Pages, WindowPage } from '@xmc/interface'
 
 /** One call to the backend that a miss needs; done at once or awaited by whoever drives the miss. */
 export interface MapStep<Page extends number> {

@@ -1,12 +1,14 @@
-import type { MapBackend } from '../backend.ts'
 import {
   ClosedError,
-  PagedOutError,
-  PagesMissingError,
+  countPages,
+  isPageList,
+  type Pages,
   ReadOnlyError,
+  type WindowPage,
   XmcError,
-} from '../errors.ts'
-import { countPages, isPageList, type Pages, type WindowPage } from '../page.ts'
+} from '@xmc/interface'
+import type { MapBackend } from '../backend.ts'
+import { PagedOutError, PagesMissingError } from '../errors.ts'
 import { COUNTER } from '../statistics.ts'
 import { isShortOfAreas } from './area-room.ts'
 import type { BucketEngine } from './bucket-engine.ts'

@@ -1,5 +1,5 @@
+import { PAGE_SIZE } from '@xmc/interface'
 import type { MapBackend } from '../backend.ts'
-import { PAGE_SIZE } from '../page.ts'
 
 /**
  * Checks that a range ends at a page that there can be, before anything is done for it.

@@ -1,4 +1,4 @@
-import type { WindowPage } from '../page.ts'
+import type { WindowPage } from '@xmc/interface'
 import type { RamListener } from '../ram-listener.ts'
 import { callEach } from './call-each.ts'
 import type { ListenerWarnings } from './listener-warnings.ts'

@@ -1,11 +1,11 @@
 import {
   ClosedError,
   InvalidArgumentError,
-  NotMappedError,
-  PagesMissingError,
+  PAGE_SIZE,
   RefusedError,
-} from '../errors.ts'
-import { PAGE_SIZE, type WindowPage } from '../page.ts'
+  type WindowPage,
+} from '@xmc/interface'
+import { NotMappedError, PagesMissingError } from '../errors.ts'
 import { traceChannels } from '../trace.ts'
 import type { BucketEngine } from './bucket-engine.ts'
 import { bucketOf, DUMMY, holesOf, REMOVED, RETIRED, WRITABLE } from './bucket-table.ts'

@@ -1,4 +1,5 @@
-import { ClosedError, type Shortage, WindowFullError } from '../errors.ts'
+import { ClosedError, type Shortage } from '@xmc/interface'
+import { WindowFullError } from '../errors.ts'
 import type { BucketEngine } from './bucket-engine.ts'
 import { keepBudget } from './budget.ts'
 

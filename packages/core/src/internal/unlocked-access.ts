@@ -1,5 +1,11 @@
-import { ClosedError, InvalidArgumentError, ReadOnlyError, XmcError } from '../errors.ts'
-import { PAGE_SIZE, type WindowPage } from '../page.ts'
+import {
+  ClosedError,
+  InvalidArgumentError,
+  PAGE_SIZE,
+  ReadOnlyError,
+  type WindowPage,
+  XmcError,
+} from '@xmc/interface'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'
 import type { BucketEngine } from './bucket-engine.ts'

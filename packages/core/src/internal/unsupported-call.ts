@@ -1,4 +1,4 @@
-import { errnoOf } from '../errors.ts'
+import { errnoOf } from '@xmc/interface'
 
 /**
  * Whether an error, or what caused it, says that there is no such call: `ENOTTY` of an ioctl, `ENOSYS`, and

@@ -1,5 +1,4 @@
-import { RefusedError } from '../errors.ts'
-import type { HostWindow } from '../window.ts'
+import { type HostWindow, RefusedError } from '@xmc/interface'
 
 // Two caches would map over each other's pages. Windows are not held by this.
 const claimed: WeakSet<HostWindow> = new WeakSet()

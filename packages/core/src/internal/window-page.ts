@@ -1,4 +1,4 @@
-import type { WindowPage } from '../page.ts'
+import type { WindowPage } from '@xmc/interface'
 
 /** Names a number that the engine's own arithmetic made as a window page, without a check. */
 export function asWindowPage(value: number): WindowPage {

@@ -1,6 +1,6 @@
+import type { WindowPage } from '@xmc/interface'
 import type { MapBackend } from '../backend.ts'
 import { UnmapFailedError } from '../errors.ts'
-import type { WindowPage } from '../page.ts'
 import { COUNTER } from '../statistics.ts'
 import { traceChannels } from '../trace.ts'
 import { SlotAllocator } from './slot-allocator.ts'

@@ -1,2 +1,2 @@
-export { XmcError } from '@xmc/core'
+export { XmcError } from '@xmc/interface'
 export * from '../../src/index.ts'

@@ -1,4 +1,4 @@
-import { kindOfError, ReportLimiter } from '@xmc/core/report-limiter'
+import { kindOfError, ReportLimiter } from '@xmc/interface'
 
 /** A guest's or device model's reaction to an event; it may be asynchronous. */
 export type Handler = () => void | Promise<void>

@@ -1,6 +1,5 @@
-import { InvalidArgumentError } from '@xmc/interface'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { kindOfError, ReportLimiter } from '../src/index.ts'
+import { InvalidArgumentError, kindOfError, ReportLimiter } from '../src/index.ts'
 
 type Told = [report: string, repeated: number]
 

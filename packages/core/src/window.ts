@@ -1,1 +1,0 @@
-export type { HostWindow, TargetWindow } from '@xmc/interface'

@@ -1,1 +1,0 @@
-export { type DomainId, domainId, type GuestFrame, guestFrame } from '@xmc/interface'

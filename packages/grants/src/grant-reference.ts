@@ -1,1 +1,0 @@
-export { type DomainId, domainId, type GrantReference, grantReference } from '@xmc/interface'
