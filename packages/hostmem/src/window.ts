@@ -67,7 +67,7 @@ const pinned = new Set<ArrayBuffer | SharedArrayBuffer>()
 
 /**
  * A window of host memory: one buffer, made once, whose pages are replaced in place by pages of files
- * and devices. Made by {@link openWindow}; meets `TargetWindow` of `@xmc/core`.
+ * and devices. Made by {@link openWindow}; meets `TargetWindow` of `@xmc/interface`.
  *
  * Anonymous pages stand wherever nothing is mapped, so a read through a stale view never ends the
  * process. While a page is mapped, the buffer is not collected.
