@@ -707,13 +707,13 @@ async function releaseUntil(work: Promise<unknown>, release: () => void): Promis
     state.settled = true
   }
   const ended = work.then(end, end)
-  for (let turns = 0; turns < 10_000 && !state.settled; turns++) {
+  // Threads read what was let go, in as many turns as that takes on this machine.
+  while (!state.settled) {
     release()
     await new Promise((resolve) => {
       setImmediate(resolve)
     })
   }
-  expect(state.settled).toBe(true)
   await ended
 }
 
