@@ -108,7 +108,7 @@ export class BoardMemory {
     this.windows = [report('foreign', foreignWindow), report('grants', grantWindow)]
   }
 
-  /** Drops foreign mappings that nobody uses, and hides the others from new requests; grants stay (S38). */
+  /** Drops foreign mappings that nobody uses, and hides the others from new requests; grants stay. */
   invalidate(): Promise<InvalidationReport> {
     return this.foreign.invalidateAll()
   }

@@ -4,7 +4,7 @@ export interface CacheUserOptions {
   readonly name: string
   /**
    * Called before a full invalidation; its promise resolves when no transfer of this user is under
-   * way (S39). A rejection is reported, and the invalidation goes on.
+   * way. A rejection is reported, and the invalidation goes on.
    */
   readonly drain?: (() => Promise<void> | void) | undefined
 }

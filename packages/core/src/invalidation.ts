@@ -1,7 +1,7 @@
 import type { WindowPage } from '@xmc/interface'
 import type { UnmapFailedError } from './errors.ts'
 
-/** A lock for DMA that was outstanding while everything was invalidated (S37). */
+/** A lock for DMA that was outstanding while everything was invalidated. */
 export interface LockedDmaMapping {
   /** Guest page: a frame or a grant reference. */
   readonly page: number

@@ -34,7 +34,7 @@ export interface GroupAddress<Member extends GroupMember> {
 
 /**
  * The caches of one machine, foreign memory and grants, with one reverse lookup and one release
- * over all of them (reference 2.4, 2.5). A pointer tells its cache by itself, so nothing is searched.
+ * over all of them. A pointer tells its cache by itself, so nothing is searched.
  */
 export class MapCacheGroup<Member extends GroupMember> {
   readonly members: readonly Member[]
@@ -132,7 +132,7 @@ export class MapCacheGroup<Member extends GroupMember> {
 
   /**
    * Drains the group's users, then invalidates every member: foreign memory is dropped, pinned pages
-   * are left alone (S38). One report for each member, in order; the first has the group's drain failures. Calls
+   * are left alone. One report for each member, in order; the first has the group's drain failures. Calls
    * that come together are one, as of `MapCache.invalidateAll`.
    */
   async invalidateAll(): Promise<readonly InvalidationReport[]> {

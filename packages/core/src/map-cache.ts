@@ -199,7 +199,7 @@ export class MapCache<
 
   /**
    * While true, pages that cannot be mapped are given as zero pages, dummies, for `replace` to make
-   * real (S41). Has no effect over pinned pages. False at first.
+   * real. Has no effect over pinned pages. False at first.
    */
   get guestArriving(): boolean {
     return this.engine.guestArriving
@@ -211,15 +211,15 @@ export class MapCache<
 
   /**
    * Puts the guest pages from `newPage` on in the place of the mapping that was made for `pageCount`
-   * pages from `oldPage` on. Pointers and locks stay; lookups give the new address (S42, S43). Where a
+   * pages from `oldPage` on. Pointers and locks stay; lookups give the new address. Where a
    * read-only mapping is beside the writable one, both are replaced, and the place of the writable one
    * is returned.
    *
    * When the backend maps nothing, its error is thrown, and the mapping keeps its address and shows zeros: as
    * the dummy that it was, or until a replacement succeeds or a request maps its pages again. A cache that
-   * unmaps at once maps them elsewhere then (S23). So it is when a bucket is replaced by itself.
+   * unmaps at once maps them elsewhere then. So it is when a bucket is replaced by itself.
    *
-   * @throws NotMappedError `ERR_XMC_NOT_MAPPED` (S44); RefusedError `ERR_XMC_REFUSED` over pinned pages
+   * @throws NotMappedError `ERR_XMC_NOT_MAPPED`; RefusedError `ERR_XMC_REFUSED` over pinned pages
    * @throws PagesMissingError `ERR_XMC_PAGES_MISSING`: replaced, but a page of it is missing
    */
   replace(oldPage: Page, newPage: Page, pageCount: number): WindowPage {
@@ -229,8 +229,8 @@ export class MapCache<
   /**
    * Drops everything the guest may have changed: drains the registered users, then unmaps every
    * unlocked mapping and hides the locked ones from new requests until they are released.
-   * Mappings of pinned pages are left alone (S36–S40), and locked ones that hold nothing of the guest:
-   * dummies, and what a failed replacement has left (S42).
+   * Mappings of pinned pages are left alone, and locked ones that hold nothing of the guest:
+   * dummies, and what a failed replacement has left.
    *
    * Calls that come together are one invalidation, and get one report; so are those that come while two wait
    * for their users. A mapping is hidden, and its locks are reported, once.

@@ -18,7 +18,7 @@ export interface MapCacheOptions<Page extends number, Backend extends MapBackend
   readonly quarantineBytes?: number | undefined
   /**
    * Called once for a request that cannot be mapped where it is: gives the guest page to try
-   * instead, or undefined (the original's `phys_offset_to_gaddr`, S45).
+   * instead, or undefined (the original's `phys_offset_to_gaddr`).
    */
   readonly translate?: ((page: Page, pageCount: number) => number | undefined) | undefined
   /**

@@ -60,12 +60,12 @@ export class Mapping<Page extends number = number> {
     return !this.live || this.cache.closed
   }
 
-  /** First guest page: a frame or a grant reference. Follows a replacement (S43). */
+  /** First guest page: a frame or a grant reference. Follows a replacement. */
   get page(): Page {
     return this.cache.pageOf(this.pointer().windowPage)
   }
 
-  /** Guest address of the first byte: page × 4096 + offset. Follows a replacement (S43). */
+  /** Guest address of the first byte: page × 4096 + offset. Follows a replacement. */
   get address(): bigint {
     return (BigInt(this.page) << 12n) | BigInt(this.offset)
   }
@@ -161,7 +161,7 @@ export class Mapping<Page extends number = number> {
     this.cache.unlock(this.windowPage, this.offset)
   }
 
-  /** Releases the mapping; resolves when it is gone, if this was its last lock (S34). */
+  /** Releases the mapping; resolves when it is gone, if this was its last lock. */
   async releaseAsync(): Promise<void> {
     this.end()
     await this.cache.unlockAsync(this.windowPage, this.offset)

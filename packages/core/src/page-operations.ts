@@ -8,13 +8,13 @@ export interface PageOperations<Page extends number> {
   /**
    * Maps `length` bytes from `offset` in `page` and locks them: the mapping stays in place until the
    * matching `unlock`. Returns the window page of the first byte; the offset in it is `offset`, and the
-   * pages of the range follow contiguously. Length 0 asks for the page alone (S17).
+   * pages of the range follow contiguously. Length 0 asks for the page alone.
    *
    * `flags` is 0 or {@link LOCK_WRITE}, with {@link LOCK_DMA} and a user's `lockFlags` if wanted.
    *
-   * @throws PagesMissingError `ERR_XMC_PAGES_MISSING`: the guest has no memory there (S21, S25)
+   * @throws PagesMissingError `ERR_XMC_PAGES_MISSING`: the guest has no memory there
    * @throws PagedOutError `ERR_XMC_PAGED_OUT`: use `lockAsync`
-   * @throws LockLimitError `ERR_XMC_LOCK_LIMIT` (S33); WindowFullError `ERR_XMC_WINDOW_FULL`
+   * @throws LockLimitError `ERR_XMC_LOCK_LIMIT`; WindowFullError `ERR_XMC_WINDOW_FULL`
    * @throws XmcError of the backend when it could map nothing
    */
   lock(this: void, page: Page, offset: number, length: number, flags: number): WindowPage
@@ -23,15 +23,15 @@ export interface PageOperations<Page extends number> {
    * Takes back one lock, given exactly the window page and offset of a `lock`. With the last lock of
    * a mapping it is unmapped, or kept, as the cache's retention says.
    *
-   * @throws NotLockedError `ERR_XMC_NOT_LOCKED`: unknown, or released already; nothing is changed (M13)
-   * @throws UnmapFailedError `ERR_XMC_UNMAP_FAILED`: the lock is gone, the place is not used again (S60)
+   * @throws NotLockedError `ERR_XMC_NOT_LOCKED`: unknown, or released already; nothing is changed
+   * @throws UnmapFailedError `ERR_XMC_UNMAP_FAILED`: the lock is gone, the place is not used again
    */
   unlock(this: void, windowPage: WindowPage, offset: number): void
 
   /**
-   * The guest page behind a window page of a locked mapping: its first page or any other (S27).
+   * The guest page behind a window page of a locked mapping: its first page or any other.
    *
-   * @throws NotLockedError `ERR_XMC_NOT_LOCKED`: nothing is locked there (S28)
+   * @throws NotLockedError `ERR_XMC_NOT_LOCKED`: nothing is locked there
    */
   pageOf(this: void, windowPage: WindowPage): Page
 

@@ -116,7 +116,7 @@ export class PageSurface<Page extends number> implements PageOperations<Page> {
 
   /**
    * As `unlock`, off the caller's turn and without blocking the event loop: resolves when the mapping is
-   * gone, if this was its last lock, and listeners have been told (S34). The lock itself goes at once.
+   * gone, if this was its last lock, and listeners have been told. The lock itself goes at once.
    */
   async unlockAsync(windowPage: WindowPage, offset: number): Promise<void> {
     this.takeBack(windowPage, offset)

@@ -1,8 +1,8 @@
 import type { WindowPage } from '@xmc/interface'
 
 /**
- * Told of every stretch of guest memory that appears in a window, and exactly once when it goes
- * (S12, S40, S42). A replacement in place is silent.
+ * Told of every stretch of guest memory that appears in a window, and exactly once when it
+ * goes. A replacement in place is silent.
  *
  * A listener may use the cache: what is being announced stays until everybody was told of it, and what goes is
  * not found any more. It may not `replace` what is being announced (`ERR_XMC_REFUSED`). It may close the cache;

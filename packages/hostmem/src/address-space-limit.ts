@@ -1,13 +1,13 @@
 import { InvalidArgumentError, SystemCallError, XmcError } from '@xmc/interface'
 import { RLIMIT_AS, systemCalls } from './internal/system-calls.ts'
 
-/** The most bytes a mapcache counts with, by the bits of the host's words (reference 1.1). */
+/** The most bytes a mapcache counts with, by the bits of the host's words. */
 export const MCACHE_MAX_SIZE: Readonly<Record<32 | 64, number>> = { 32: 2 ** 31, 64: 2 ** 35 }
 
-/** Bytes of address space left to everything that is not the mapcache: 80 MiB (reference 1.1). */
+/** Bytes of address space left to everything that is not the mapcache: 80 MiB. */
 export const NON_MCACHE_MEMORY_SIZE: number = 80 * 2 ** 20
 
-/** Binary logarithm of the bytes of a foreign bucket, by the bits of the host's words (reference 1.1). */
+/** Binary logarithm of the bytes of a foreign bucket, by the bits of the host's words. */
 export const FOREIGN_BUCKET_SHIFT: Readonly<Record<32 | 64, number>> = { 32: 16, 64: 20 }
 
 /** The value of a limit that does not limit: `RLIM_INFINITY` of a 64-bit host, 2^64 − 1. */
@@ -42,13 +42,13 @@ export interface AddressSpacePlan {
 }
 
 /**
- * Works out the limits and the size as the reference does when it starts (2.1; S1 to S6): root lifts
+ * Works out the limits and the size as the original does when it starts: root lifts
  * both limits; anybody else raises the soft limit to the hard one, and a finite hard limit leaves
  * {@link NON_MCACHE_MEMORY_SIZE} to the rest of the process. Calls nothing.
  *
  * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`
  * @throws AddressSpaceLimitError `ERR_XMC_ADDRESS_SPACE_LIMIT` when the hard limit leaves nothing,
- * where the reference's subtraction wraps around (S5)
+ * where the original's subtraction wraps around
  */
 export function planAddressSpace(situation: AddressSpaceSituation): AddressSpacePlan {
   const { uid, soft, hard, hostBits } = situation

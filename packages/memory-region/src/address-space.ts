@@ -65,10 +65,10 @@ export class AddressSpace extends SpaceMapping {
   /**
    * Maps as `address_space_map` does: `mapped.length` bytes are asked for, and it becomes the number that
    * was mapped. Returns null where nothing could be mapped; then the length is 0 and `mapped.cause` says why.
-   * Length 0 is null without a cause (S63).
+   * Length 0 is null without a cause.
    *
-   * Other than `map`, it gives a bounce buffer also where no region is, with zeros and the cause
-   * (S65), and for writing to what is read-only: the fault comes when it is released.
+   * Other than `map`, it gives a bounce buffer also where no region is, with zeros and the cause,
+   * and for writing to what is read-only: the fault comes when it is released.
    *
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`; what a device throws that is read for the buffer
    */

@@ -67,10 +67,10 @@ export interface DmaMapping {
   wrote(offset: number, length: number): void
   /**
    * Gives the range back. `accessed` is the number of bytes from the start that were really written:
-   * only they are reported as written (S68), and only they go from a bounce buffer to the region. After
-   * a mapping for reading it has no effect (S69).
+   * only they are reported as written, and only they go from a bounce buffer to the region. After
+   * a mapping for reading it has no effect.
    *
-   * @throws ReleasedError `ERR_XMC_RELEASED`: it was released before; nothing was done (S70)
+   * @throws ReleasedError `ERR_XMC_RELEASED`: it was released before; nothing was done
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT`: not 0 to `length`; nothing was done
    * @throws UnmapFailedError of the backing, or what the region says of the bounced bytes: released nevertheless
    */

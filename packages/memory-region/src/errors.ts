@@ -76,7 +76,7 @@ export class ReadOnlyRegionError extends XmcError {
   }
 }
 
-/** `ERR_XMC_MAP_ONLY`: a plain read, write, load or store of a region that may only be mapped (S53). */
+/** `ERR_XMC_MAP_ONLY`: a plain read, write, load or store of a region that may only be mapped. */
 export class MapOnlyError extends XmcError {
   /** Name of the region. */
   readonly region: string

@@ -12,7 +12,7 @@ export interface RamRegionOptions extends RegionOptions {
   readonly firstPage?: number | undefined
   /** Refuse writes, as a ROM does; false by default. */
   readonly readOnly?: boolean | undefined
-  /** Refuse plain reads, writes, loads and stores: only mappings are allowed; false by default (S53). */
+  /** Refuse plain reads, writes, loads and stores: only mappings are allowed; false by default. */
   readonly mapOnly?: boolean | undefined
 }
 

@@ -23,7 +23,7 @@ const EFAULT = 14
 /**
  * A backing that keeps one block of another mapped as a whole: the first access locks all of it, later
  * ones make no call, `close` gives it back. For a block outside the machine's RAM, as a ROM that lies in
- * guest memory (S72). Pages have the numbers of the backing below.
+ * guest memory. Pages have the numbers of the backing below.
  */
 export class ResidentBlock implements RamBacking {
   readonly name: string
@@ -95,7 +95,7 @@ export class ResidentBlock implements RamBacking {
     else this.locked.set(at, count - 1)
   }
 
-  /** The page behind any window page of the block, once it is mapped (S73). */
+  /** The page behind any window page of the block, once it is mapped. */
   pageOf(windowPage: number): number {
     const pages = Math.ceil(this.length / PAGE_SIZE)
     if (this.base < 0 || windowPage < this.base || windowPage >= this.base + pages) {

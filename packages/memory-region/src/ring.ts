@@ -104,7 +104,7 @@ export class Ring {
 
   /**
    * Gives the memory back. A guest that granted it counts the device as broken if it finds it still
-   * mapped after a reset, so close at once, not later (K47).
+   * mapped after a reset, so close at once, not later.
    *
    * @throws ReleasedError `ERR_XMC_RELEASED`: it was closed before
    */

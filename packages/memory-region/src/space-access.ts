@@ -42,7 +42,7 @@ export type WriteListener = (
  * - UnassignedAccessError `ERR_XMC_UNASSIGNED` where no region is,
  * - ReadOnlyRegionError `ERR_XMC_READ_ONLY_REGION` for a write to a ROM, which changes nothing,
  * - InvalidAccessError `ERR_XMC_INVALID_ACCESS` where a device does not take the access,
- * - MapOnlyError `ERR_XMC_MAP_ONLY` where only mappings are allowed (S53),
+ * - MapOnlyError `ERR_XMC_MAP_ONLY` where only mappings are allowed,
  * - the backing's typed error when memory is not there, and whatever a device throws.
  *
  * An access over the end of a range goes on in the next; what was done before a fault stays done.

@@ -35,16 +35,16 @@ export interface XenMemoryOptions {
   readonly memory: RamBacking
   /** Where RAM is. */
   readonly banks: readonly RamBank[]
-  /** The guest's grants; its pages are grant references. Without it there is no grants region (S74). */
+  /** The guest's grants; its pages are grant references. Without it there is no grants region. */
   readonly grants?: RamBacking | undefined
   /**
    * Frames of the guest's grant table, which give the size of the grants region, whatever the size of
-   * RAM (S67): 1 to {@link MAX_GRANT_FRAMES}; {@link DEFAULT_GRANT_FRAMES} by default, for 32,768 references.
+   * RAM: 1 to {@link MAX_GRANT_FRAMES}; {@link DEFAULT_GRANT_FRAMES} by default, for 32,768 references.
    */
   readonly grantFrames?: number | undefined
   /**
    * Whether grants may be read, written, loaded and stored without a mapping, by copy or by a mapping for
-   * the moment; true by default. If false, that is refused with `ERR_XMC_MAP_ONLY` (S53).
+   * the moment; true by default. If false, that is refused with `ERR_XMC_MAP_ONLY`.
    */
   readonly allowGrantAccess?: boolean | undefined
 }

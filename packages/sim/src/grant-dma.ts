@@ -55,7 +55,7 @@ export interface LiveDmaMapping {
 /**
  * `ERR_XMC_GRANT_DMA_BROKEN`: the backend still held a grant when the guest took it back. The device is
  * unusable for ever; the references and pages of that buffer are leaked on purpose, since the
- * backend may still write to them (S78).
+ * backend may still write to them.
  */
 export class GrantDmaBrokenError extends XmcError {
   /** The first reference that was found in use. */
@@ -114,7 +114,7 @@ export class GrantDma {
 
   /**
    * Grants a buffer for one transfer and returns its DMA address. Read-only if and only if the
-   * direction is `to-device` (S77).
+   * direction is `to-device`.
    *
    * @throws InvalidArgumentError `ERR_XMC_ARGUMENT` for a negative offset, a length below 1, or a
    * frame of more than 32 bits

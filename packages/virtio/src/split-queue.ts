@@ -48,7 +48,7 @@ export interface SplitQueueLayout {
  * publishes used elements, and knows when either side wants to be notified.
  *
  * The three parts stay mapped from `map` to `release`: descriptors and available ring for reading, the
- * used ring for writing (S75). Each may lie over borders of memory regions. Indexes are read and written
+ * used ring for writing. Each may lie over borders of memory regions. Indexes are read and written
  * by atomic operations, which order them against the plain accesses to the entries, so that a guest
  * on another processor sees an entry before its index. What is stored is reported to whoever listens to the memory.
  */
@@ -171,7 +171,7 @@ export class SplitQueue {
 
   /**
    * Publishes a used element: the chain of `head`, with `written` bytes from its first writable one
-   * on. Its memory must be released already (S62). Whoever follows what is written is called, and may
+   * on. Its memory must be released already. Whoever follows what is written is called, and may
    * have the queue released.
    *
    * @returns whether the driver wants a notification (2.7.7.2)

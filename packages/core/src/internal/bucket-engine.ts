@@ -141,7 +141,7 @@ export class BucketEngine<Page extends number> {
     this.hits.clear()
   }
 
-  /** True when an access without a lock maps its whole range in one entry, as the original does (S12). */
+  /** True when an access without a lock maps its whole range in one entry, as the original does. */
   get mapsWholeRanges(): boolean {
     return this.strict !== undefined
   }
@@ -253,7 +253,7 @@ export class BucketEngine<Page extends number> {
     this.knownHoles.clear()
   }
 
-  /** Describes a range in buckets. A length of 0 asks for the page alone (S17). */
+  /** Describes a range in buckets. A length of 0 asks for the page alone. */
   request(page: Page, offset: number, length: number, write: boolean): BucketRequest {
     const index = Math.floor(page / this.pagesPerBucket)
     const firstPage = page - index * this.pagesPerBucket

@@ -33,7 +33,7 @@ export interface BucketRequest {
  * pages as a bucket has. An entry is named by its first slot, its head. Entries that can be shared
  * are also found by (index, bucket count); entries of page lists are not.
  *
- * The arrays are as long as the window and zero at first, so that memory is committed with use (S91).
+ * The arrays are as long as the window and zero at first, so that memory is committed with use.
  */
 export class BucketTable {
   readonly pagesPerBucket: number

@@ -1,6 +1,6 @@
 /**
  * Buckets that a hit can find, counted from guest address 0: 1 TiB in buckets of 1 MiB, 1,048,576 grant
- * references. A bucket beyond is found by search. Memory is committed with use (S91).
+ * references. A bucket beyond is found by search. Memory is committed with use.
  */
 export const HIT_TABLE_BUCKETS: number = 2 ** 20
 

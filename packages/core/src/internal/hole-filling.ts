@@ -5,7 +5,7 @@ import type { MapStep } from './map-step.ts'
 import { asWindowPage } from './window-page.ts'
 
 /**
- * Maps the requested pages that an entry lacks, in their places; the others stay untouched (S24). `holes` are
+ * Maps the requested pages that an entry lacks, in their places; the others stay untouched. `holes` are
  * those of the entry, and are kept up to date. The entry is held meanwhile, and may be gone afterwards.
  */
 export function* fillHoles<Page extends number>(

@@ -32,7 +32,7 @@ export function invalidateEngine<Page extends number>(
       if ((flags & RETIRED) !== 0) return
       if (!table.isFree(slot)) {
         collectDmaLocks(engine, slot, users, leaks, lockedDma)
-        // Nothing of the guest is in a dummy, and once hidden it could not be replaced (S42); unless it is
+        // Nothing of the guest is in a dummy, and once hidden it could not be replaced; unless it is
         // being filled, with pages of before.
         if ((flags & DUMMY) !== 0 && !engine.isFilling(slot)) return
         engine.retire(slot)

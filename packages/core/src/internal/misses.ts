@@ -57,7 +57,7 @@ export class Misses<Page extends number> {
   }
 
   /**
-   * Maps what a request needs, with a miss if need be (reference 2.2).
+   * Maps what a request needs, with a miss if need be.
    *
    * @param isAccess whether it is an access without a lock, which may be refused for what is known to be missing
    */
@@ -237,7 +237,7 @@ export class Misses<Page extends number> {
 
   /** Maps what a request lacks; gives the head slot of an entry that serves it, or -1 when pages are missing. */
   private *supply(request: BucketRequest): Generator<MapStep<Page>, number, void> {
-    // Strict mode maps a bucket with holes anew each time, as the original does (S21, S23).
+    // Strict mode maps a bucket with holes anew each time, as the original does.
     // Nor is an entry filled twice at a time: the call that ends last might fail, and take pages away.
     const { partial } = request
     try {
@@ -308,7 +308,7 @@ export class Misses<Page extends number> {
       if (bucketCount === 1) this.engine.knownHoles.asked(index, holes)
       const isEmpty = holes?.every((errno) => errno !== 0) === true
       // A pinned mapping that nobody locks would stay. A bucket without any page is not worth its room,
-      // but strict mode keeps it until its place is needed, as the original does (S25, S45).
+      // but strict mode keeps it until its place is needed, as the original does.
       if (isEmpty ? !this.engine.mapsWholeRanges : !complete && this.backend.pinned) {
         this.engine.slots.tryClear({ slot, bucketCount, pageCount: pages.count, dummy: false })
         return -1
@@ -318,7 +318,7 @@ export class Misses<Page extends number> {
     }
   }
 
-  /** Maps the requested pages that an entry lacks, in their places; the others stay untouched (S24). */
+  /** Maps the requested pages that an entry lacks, in their places; the others stay untouched. */
   private *fillHoles(slot: number, request: BucketRequest): Generator<MapStep<Page>, number, void> {
     const holes = this.engine.table.holes.get(slot)
     if (holes === undefined) return slot

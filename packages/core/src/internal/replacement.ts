@@ -59,7 +59,7 @@ export function replacePages<Page extends number>(
   return asWindowPage(slot * pagesPerBucket + request.firstPage)
 }
 
-/** Maps other pages in the place of entries (reference 2.7); their locks and pointers stay. */
+/** Maps other pages in the place of entries; their locks and pointers stay. */
 function replaceEntries<Page extends number>(
   engine: BucketEngine<Page>,
   slots: readonly number[],

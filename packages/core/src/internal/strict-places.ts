@@ -8,7 +8,7 @@ interface Places {
 }
 
 /**
- * Which unlocked entry gives way to a new one in strict mode: the original's rule (S14–S20), told
+ * Which unlocked entry gives way to a new one in strict mode: the original's rule, told
  * without its chains. Buckets of one class share a first place, which stays when it is emptied, and
  * further places, which go with their entry. A new entry takes the first place that is empty or
  * unlocked, and a further one when there is none.

@@ -21,7 +21,7 @@ const REACH_PAGE = 0
 
 /**
  * Access to guest memory without a lock, where the hit path does not serve it: misses, ranges over
- * page ends, bulk copies, and pinned pages, which are copied rather than mapped (S53).
+ * page ends, bulk copies, and pinned pages, which are copied rather than mapped.
  */
 export class UnlockedAccess<Page extends number> {
   private readonly engine: BucketEngine<Page>

@@ -71,7 +71,7 @@ function fill(
   }
 }
 
-/** Joins neighbours that continue each other, as the parts of a region behind several aliases do (S66). */
+/** Joins neighbours that continue each other, as the parts of a region behind several aliases do. */
 function merge(sections: readonly MemorySection[]): MemorySection[] {
   const merged: MemorySection[] = []
   for (const section of sections) {

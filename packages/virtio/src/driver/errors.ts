@@ -3,7 +3,7 @@ import { XmcError } from '@xmc/interface'
 /**
  * `ERR_XMC_DMA_BROKEN`: the device still had a buffer mapped when the driver took it back. Its grants
  * and pages are leaked on purpose, since the device may still write there, and every later call
- * fails, after a reset too: Linux disables such a device in the same way (S78).
+ * fails, after a reset too: Linux disables such a device in the same way.
  */
 export class DmaBrokenError extends XmcError {
   constructor(options?: ErrorOptions) {

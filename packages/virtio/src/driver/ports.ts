@@ -43,7 +43,7 @@ export type DmaDirection = 'to-device' | 'from-device' | 'bidirectional'
 export interface DmaMapper {
   /** True when addresses are the platform's, so that the device must take VIRTIO_F_ACCESS_PLATFORM. */
   readonly needsAccessPlatform: boolean
-  /** True once the device held a buffer that was taken back: it is unusable for ever (S78). */
+  /** True once the device held a buffer that was taken back: it is unusable for ever. */
   readonly broken: boolean
   /**
    * Gives a buffer to the device for one transfer: `length` bytes (at least 1), `offset` bytes (more
