@@ -29,7 +29,8 @@ const OPTIONS: OptionNames<FileDiskOptions> = {
 
 /**
  * A regular file or a block device as a disk. Every request is a system call or more on the thread pool,
- * straight between the file and the buffers; short reads and writes are completed.
+ * straight between the file and the buffers; short reads and writes are completed. Reads of 32 KiB and more that wait
+ * for a thread are one call, up to 4 MiB, where each goes on at the end of the one before.
  *
  * After a flush that failed, or a write that failed as one does whose medium has lost data (`EIO`), every later flush
  * fails with reason `lost-writes`: the kernel tells of lost pages once and then forgets them, so that a

@@ -681,14 +681,18 @@ describe('a file whose size changes', () => {
 })
 
 /** Calls that stand still until `release`. */
-function standing(): { calls: FileCalls; started: number[]; release: () => void } {
+function standing(behind: FileCalls = fileCalls): {
+  calls: FileCalls
+  started: number[]
+  release: () => void
+} {
   const started: number[] = []
   const held: (() => void)[] = []
   const calls: FileCalls = {
-    ...fileCalls,
+    ...behind,
     read: (descriptor, buffers, position, done) => {
       started.push(position)
-      held.push(() => fileCalls.read(descriptor, buffers, position, done))
+      held.push(() => behind.read(descriptor, buffers, position, done))
     },
   }
   return {
@@ -769,6 +773,106 @@ describe('threads of the pool', () => {
     release()
     await reads[1]
     expect(disk.statistics).toMatchObject({ callsInFlight: 1, mostRunning: 1 })
+  })
+})
+
+describe('long reads that wait for a thread', () => {
+  const LENGTH = 64 * 1024
+
+  /** Makes reads of 64 KiB at these positions, where three calls of other reads stand still. */
+  async function waiting(path: string, positions: readonly number[], options?: FileDiskOptions) {
+    const { calls, started, release } = standing(options?.calls)
+    const disk = await open(path, { readOnly: true, ...options, calls, pool: new CallPool(4) })
+    const first = Array.from({ length: 3 }, () => disk.read([new Uint8Array(LENGTH)], 0))
+    const buffers: Uint8Array[] = []
+    const reads = positions.map((position) => {
+      const buffer = new Uint8Array(LENGTH)
+      buffers.push(buffer)
+      return disk.read([buffer], position)
+    })
+    const ends = Promise.allSettled(reads)
+    const before = disk.statistics
+    await releaseUntil(Promise.all([ends, Promise.allSettled(first)]), release)
+    expect(disk.statistics).toMatchObject({ running: 0, waiting: 0, mostRunning: 3 })
+    const results = await ends
+    return { buffers, results, before, started: started.slice(3) }
+  }
+
+  /** 64 KiB each of 0, 1, 2, … */
+  function numbered(count: number): Uint8Array {
+    return Uint8Array.from({ length: count * LENGTH }, (_, index) => Math.floor(index / LENGTH))
+  }
+
+  function at(...numbers: number[]): number[] {
+    return numbers.map((number) => number * LENGTH)
+  }
+
+  test('are one call where each goes on at the end of the one before', async () => {
+    const { buffers, before, started } = await waiting(
+      file('disk.img', numbered(8)),
+      at(1, 2, 3, 5, 6, 5),
+    )
+    expect(started).toEqual(at(1, 5, 5))
+    expect(before).toMatchObject({ running: 3, waiting: 3, waited: 3 })
+    for (const [index, number] of [1, 2, 3, 5, 6, 5].entries()) {
+      expect(buffers[index]?.every((byte) => byte === number)).toBe(true)
+    }
+  })
+
+  test('are no more than 4 MiB together', async () => {
+    const numbers = Array.from({ length: 70 }, (_, index) => index)
+    const { buffers, started } = await waiting(file('disk.img', numbered(70)), at(...numbers))
+    expect(started).toEqual(at(0, 64))
+    expect(buffers.map((buffer) => buffer[LENGTH - 1])).toEqual(numbers)
+  })
+
+  test('fail by themselves: the others are read', async () => {
+    const path = file('disk.img', numbered(4))
+    const calls: FileCalls = {
+      ...fileCalls,
+      read: (descriptor, buffers, position, done) => {
+        const end = position + buffers.reduce((sum, { length }) => sum + length, 0)
+        const bad = 2 * LENGTH + 512
+        if (position > bad || end <= bad) fileCalls.read(descriptor, buffers, position, done)
+        else done(Object.assign(new Error('EIO: as the test wants'), { code: 'EIO' }), 0)
+      },
+    }
+    const { buffers, results } = await waiting(path, at(1, 2, 3), { calls })
+    expect(results).toMatchObject([
+      { status: 'fulfilled' },
+      { status: 'rejected', reason: { reason: 'io', errnoName: 'EIO' } },
+      { status: 'fulfilled' },
+    ])
+    expect([buffers[0]?.[0], buffers[2]?.[0]]).toEqual([1, 3])
+  })
+
+  test('meet the end of a truncated file by themselves', async () => {
+    const path = file('disk.img', numbered(4))
+    const calls: FileCalls = {
+      ...fileCalls,
+      read: (descriptor, buffers, position, done) => {
+        fs.truncateSync(path, 2 * LENGTH)
+        fileCalls.read(descriptor, buffers, position, done)
+      },
+    }
+    const { buffers, results } = await waiting(path, at(1, 2), { calls })
+    expect(results).toMatchObject([
+      { status: 'fulfilled' },
+      { status: 'rejected', reason: { reason: 'truncated' } },
+    ])
+    expect(buffers[0]).toEqual(new Uint8Array(LENGTH).fill(1))
+  })
+
+  test('are made again one buffer at a time where the file takes no more', async () => {
+    const calls: FileCalls = {
+      ...fileCalls,
+      read: (descriptor, buffers, position, done) => {
+        if (buffers.length === 1) fileCalls.read(descriptor, buffers, position, done)
+        else done(Object.assign(new Error('EINVAL: as the test wants'), { code: 'EINVAL' }), 0)
+      },
+    }
+    const { buffers } = await waiting(file('disk.img', numbered(4)), at(1, 2, 3), { calls })
+    expect(buffers.map((buffer) => buffer[0])).toEqual([1, 2, 3])
   })
 })
 
