@@ -94,7 +94,7 @@ export class UnlockedAccess<Page extends number> {
       const at = engine.backend.page(page + Math.floor(position / PAGE_SIZE))
       const inPage = position % PAGE_SIZE
       const length = Math.min(bytes.length - done, this.reach(at, inPage, least))
-      const part = bytes.subarray(done, done + length)
+      const part = length === bytes.length ? bytes : bytes.subarray(done, done + length)
       try {
         this.one(at, inPage, part, write, move)
         done += length
@@ -119,7 +119,8 @@ export class UnlockedAccess<Page extends number> {
     let windowPage = engine.find(page, offset, bytes.length, write)
     if (windowPage >= 0) {
       engine.accessed = engine.entryAt(windowPage)
-      move(this.window(windowPage, offset, bytes.length), bytes)
+      if (bytes.length <= SHORT) this.moveShort(windowPage * PAGE_SIZE + offset, bytes, write)
+      else move(this.window(windowPage, offset, bytes.length), bytes)
       return
     }
     this.trace(page, offset)
@@ -206,11 +207,22 @@ export class UnlockedAccess<Page extends number> {
     return (engine.pagesPerBucket - (page % engine.pagesPerBucket)) * PAGE_SIZE - offset
   }
 
+  /** Copies a few bytes without an array over the window, which would cost more than they do. */
+  private moveShort(at: number, bytes: Uint8Array, write: boolean): void {
+    const { view } = this
+    const { length } = bytes
+    if (write) for (let i = 0; i < length; i++) view.setUint8(at + i, bytes[i]!)
+    else for (let i = 0; i < length; i++) bytes[i] = view.getUint8(at + i)
+  }
+
   private window(windowPage: number, offset: number, length: number): Uint8Array {
     const { buffer, byteOffset } = this.view
     return new Uint8Array(buffer, byteOffset + windowPage * PAGE_SIZE + offset, length)
   }
 }
+
+/** Most bytes that are copied one by one: the header and the status of a request. */
+const SHORT = 16
 
 /** Whether a map failed since there was too little room for it, so that a smaller one may succeed. */
 function isShortage(error: unknown): boolean {
