@@ -118,6 +118,9 @@ export async function misbehave(
     // Buffers whose grants have ended cannot be mapped, so that their requests do not get there.
     if (kind !== 'revokes') await disk.reached()
     const done = doWrong(machine, driver, kind)
+    // The device finds the garbage when it looks at its queue again, which it might after the last answer only; the
+    // driver ends its requests then.
+    if (kind === 'garbage') await reads
     disk.release()
     await done
     for (const result of await reads) {
