@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import {
   type GuestFrame,
   grantReference,
@@ -118,9 +119,8 @@ export async function misbehave(
     // Buffers whose grants have ended cannot be mapped, so that their requests do not get there.
     if (kind !== 'revokes') await disk.reached()
     const done = doWrong(machine, driver, kind)
-    // The device finds the garbage when it looks at its queue again, which it might after the last answer only; the
-    // driver ends its requests then.
-    if (kind === 'garbage') await reads
+    // The guest's processor is held at its notification until the reads have ended, so that nothing awaits that.
+    if (kind === 'garbage') await faulted(machine)
     disk.release()
     await done
     for (const result of await reads) {
@@ -149,6 +149,14 @@ async function scribble(driver: BlockDriver): Promise<void> {
   ring.descriptors.fill(0xa5)
   ring.availableIndex += FAR_AHEAD
   await driver.transport.notify(0)
+}
+
+/** Resolves when the device in slot 0 has stopped after a fault. */
+async function faulted(machine: DiskMachine): Promise<void> {
+  const [transport] = machine.board.transports
+  if (transport === undefined || transport.fault !== undefined) return
+  await turn()
+  await faulted(machine)
 }
 
 /** Ends the grants of every buffer for data as soon as the device has its address. */
