@@ -431,3 +431,66 @@ describe('the work of a turn is bounded', () => {
     expect(machines.map((machine) => machine.transport.statistics.used)).toEqual([60, 60, 60])
   })
 })
+
+describe('asynchronous maps of a queue', () => {
+  /** A queue of 16 requests of 60 buffers each, whose maps wait for `open`. */
+  async function gated(): Promise<{ machine: Machine; queue: TestQueue; open: () => void }> {
+    const machine = new Machine(new EchoDevice(), { mapping: 'asynchronous' })
+    const queue = machine.start(64)
+    await turns(2)
+    const buffers = Array.from({ length: 60 }, () => ({ ...IN, length: 65 }))
+    machine.chain(queue.descriptors, 0, buffers)
+    let open = (): void => {}
+    machine.memory.gate = new Promise((resolve) => {
+      open = resolve
+    })
+    for (let request = 0; request < 16; request += 1) machine.offer(queue, 0)
+    return { machine, queue, open }
+  }
+
+  test('are bounded, however many requests there are, and all come to their end', async () => {
+    const { machine, queue, open } = await gated()
+    let asked = 0
+    const mapAsync = machine.memory.mapAsync.bind(machine.memory)
+    machine.memory.mapAsync = (...parameters) => {
+      asked += 1
+      return mapAsync(...parameters)
+    }
+    machine.notify(queue)
+    await turns(5)
+    // 4 of each of the first 8 requests.
+    expect(asked).toBe(32)
+    open()
+    await turns(200)
+    expect(machine.transport.statistics.used).toBe(16)
+    expect(asked).toBe(16 * 60)
+    // The parts of the ring.
+    expect(machine.memory.live).toBe(3)
+  })
+
+  test('that are bad are few: a request ends with the first', async () => {
+    const { machine, queue, open } = await gated()
+    machine.memory.withdrawn.add(Math.floor((DATA + 4096) / 4096) + machine.memory.firstPage)
+    let asked = 0
+    machine.memory.onMap = () => {
+      asked += 1
+    }
+    machine.notify(queue)
+    open()
+    await turns(200)
+    expect(asked).toBeLessThanOrEqual(16 * 4)
+    expect(machine.transport.statistics.used).toBe(16)
+  })
+
+  test('that wait when the device is reset are given up', async () => {
+    const { machine, queue, open } = await gated()
+    machine.notify(queue)
+    await turns(5)
+    machine.transport.write(0x70, 0, 4)
+    open()
+    await turns(50)
+    expect(machine.transport.draining).toBe(false)
+    expect(machine.memory.live).toBe(0)
+    expect(machine.transport.statistics.used).toBe(0)
+  })
+})
