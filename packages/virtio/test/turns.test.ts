@@ -1,4 +1,3 @@
-import { EventEmitter, once } from 'node:events'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
@@ -433,24 +432,22 @@ describe('the work of a turn is bounded', () => {
   })
 })
 
-async function opened(emitter: EventEmitter): Promise<void> {
-  await once(emitter, 'open')
-}
-
-/** A queue of 16 requests of 60 buffers each, whose maps wait for `open`. */
-async function gated(): Promise<{ machine: Machine; queue: TestQueue; open: () => void }> {
-  const machine = new Machine(new EchoDevice(), { mapping: 'asynchronous' })
-  const queue = machine.start(64)
-  await turns(2)
-  const buffers = Array.from({ length: 60 }, () => ({ ...IN, length: 65 }))
-  machine.chain(queue.descriptors, 0, buffers)
-  const emitter = new EventEmitter()
-  machine.memory.gate = opened(emitter)
-  for (let request = 0; request < 16; request += 1) machine.offer(queue, 0)
-  return { machine, queue, open: () => emitter.emit('open') }
-}
-
 describe('asynchronous maps of a queue', () => {
+  /** A queue of 16 requests of 60 buffers each, whose maps wait for `open`. */
+  async function gated(): Promise<{ machine: Machine; queue: TestQueue; open: () => void }> {
+    const machine = new Machine(new EchoDevice(), { mapping: 'asynchronous' })
+    const queue = machine.start(64)
+    await turns(2)
+    const buffers = Array.from({ length: 60 }, () => ({ ...IN, length: 65 }))
+    machine.chain(queue.descriptors, 0, buffers)
+    let open = (): void => {}
+    machine.memory.gate = new Promise((resolve) => {
+      open = resolve
+    })
+    for (let request = 0; request < 16; request += 1) machine.offer(queue, 0)
+    return { machine, queue, open }
+  }
+
   test('are bounded, however many requests there are, and all come to their end', async () => {
     const { machine, queue, open } = await gated()
     let asked = 0
