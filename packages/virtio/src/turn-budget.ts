@@ -53,8 +53,6 @@ export const DEFAULT_TURN_DESCRIPTORS = 4096
 export class TurnBudget {
   /** Whether nothing more is to be done in this turn. */
   spent = false
-  /** Units of maps or releases after which {@link TurnBudget.spendMaps} is to be called: 1 where they take long, else 8. */
-  batch: number = MAP_BATCH
 
   private readonly milliseconds: number
   /** Most units of a turn. */
@@ -67,8 +65,6 @@ export class TurnBudget {
   /** Units between two looks: fewer where they take long. */
   private lookEvery = LOOK_EVERY
   private looked = 0
-  /** Looks since a map took long, up to those that it takes to forget it. */
-  private quickLooks = 0
   private units = 0
   private started = 0
   /** Whether the time of the turn is counted. */
@@ -79,11 +75,6 @@ export class TurnBudget {
   /** Milliseconds that others are to have before work goes on, and since when. */
   private owed = 0
   private restingSince = 0
-  /** Whether the turn is left to others. */
-  private resting = false
-  /** Milliseconds of turns that were nearly used up, less what others had since, and when the last of them ended. */
-  private carried = 0
-  private ended = 0
   /** When this was left for the last time, and when others were seen to work. */
   private left = 0
   private unitsBefore = 0
@@ -125,23 +116,11 @@ export class TurnBudget {
     return this.spent
   }
 
-  /**
-   * As `spend`, for maps and releases, each of which may take a thousand times as long as another: a bucket with holes
-   * is hundreds of calls to the host. Where some took long, the clock is looked at after each.
-   */
-  spendMaps(units: number): boolean {
-    this.untilLook -= units
-    if (this.untilLook <= 0 || this.batch < MAP_BATCH) this.look()
-    return this.spent
-  }
-
   /** Has a client go on in a later turn; a client that waits already must not wait twice. */
   wait(client: TurnClient): void {
     this.clients.push(client)
-    if (!this.resting) {
-      this.left = this.now()
-      this.unitsBefore = this.unitsSoFar
-    }
+    this.left = this.now()
+    this.unitsBefore = this.unitsSoFar
     this.immediate ??= setImmediate(this.turn)
   }
 
@@ -157,29 +136,17 @@ export class TurnBudget {
     this.looked = time
     this.untilLook = this.lookEvery
     if (this.spent) return
-    const used = time - this.started + this.carried
-    if (used < this.milliseconds && this.units < this.limit) return
+    if (time - this.started < this.milliseconds && this.units < this.limit) return
     this.spent = true
     this.exhausted += 1
-    this.carried = 0
-    this.owed = Math.min(REST * used, LONGEST_REST * this.milliseconds)
+    this.owed = Math.min(REST * (time - this.started), LONGEST_REST * this.milliseconds)
     this.restingSince = time
-    this.left = time
-    this.unitsBefore = this.units
   }
 
   /** Looks more often where work takes long, as a buffer does that needs hundreds of maps, and seldom where it is quick. */
   private adapt(passed: number): void {
-    if (passed > this.milliseconds * LONG) {
-      this.lookEvery = LEAST_LOOK_EVERY
-      this.batch = 1
-      this.quickLooks = 0
-      return
-    }
-    if (this.lookEvery < LOOK_EVERY) this.lookEvery += 1
-    if (this.batch === MAP_BATCH) return
-    this.quickLooks += 1
-    if (this.quickLooks === FORGET_LOOKS) this.batch = MAP_BATCH
+    if (passed > this.milliseconds * LONG) this.lookEvery = LEAST_LOOK_EVERY
+    else if (this.lookEvery < LOOK_EVERY) this.lookEvery += 1
   }
 
   /** Counts the time from now on, until the turn has ended. */
@@ -187,18 +154,7 @@ export class TurnBudget {
     this.timed = true
     this.started = time
     this.looked = time
-    if (this.carried > 0) this.carried = Math.max(0, this.carried - (time - this.ended) / REST)
     this.immediate ??= setImmediate(this.turn)
-  }
-
-  /** Ends a turn. One that was nearly used up counts in the next: else who does as much in each turn would never rest. */
-  private close(): void {
-    if (!this.timed) return
-    this.timed = false
-    if (this.spent) return
-    const used = this.looked - this.started
-    this.carried = used < this.milliseconds * NEARLY ? 0 : this.carried + used
-    this.ended = this.looked
   }
 
   /** Units of the turn. */
@@ -226,22 +182,15 @@ export class TurnBudget {
     this.unitsBefore = 0
     this.units = 0
     this.untilLook = this.lookEvery
-    // Who has ended just in time rests as well: its next notification would take as much.
-    const isOwed = this.spent
-    this.close()
+    this.timed = false
     this.spent = false
-    this.resting = false
-    if (this.clients.length === 0 && !isOwed) return
+    if (this.clients.length === 0) return
     const time = this.now()
     if (this.rests(time, unitsSince)) {
       this.rested += 1
-      // What comes back meanwhile, or is notified of, waits as well.
-      this.spent = true
-      this.resting = true
       this.immediate = setImmediate(this.turn)
       return
     }
-    if (this.clients.length === 0) return
     this.open(time)
     // Who waits again gets a later turn.
     for (let left = this.clients.length; left > 0 && !this.spent; left -= 1) {
@@ -253,9 +202,6 @@ export class TurnBudget {
 /** Times that the others have of a turn that was used up, and the most in turns where the last piece of work took long. */
 const REST = 2
 const LONGEST_REST = 8
-
-/** Part of a turn's time from which on it counts in the next turn, too. */
-const NEARLY = 1 / 4
 
 /** Milliseconds between two turns of the event loop from which on somebody else had work in between. */
 const WORK = 0.03
@@ -270,10 +216,6 @@ const UNUSED = 0.25
 /** Units of work between two looks at the clock. */
 const LOOK_EVERY = 64
 const LEAST_LOOK_EVERY = 4
-
-/** Units of maps between two calls, and looks that find nothing that takes long until there are that many again. */
-const MAP_BATCH = 8
-const FORGET_LOOKS = 256
 
 /** Part of a turn's time that may pass between two looks. */
 const LONG = 1 / 4

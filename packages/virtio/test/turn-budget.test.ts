@@ -79,24 +79,6 @@ describe('TurnBudget', () => {
     expect(client.turns).toBeGreaterThan(100)
   })
 
-  it('has who does most of a turn in each one rest as well, although nothing of it waits', async () => {
-    let time = 0
-    const budget = new TurnBudget({ now: () => time })
-    let done = 0
-    for (let turn = 0; turn < 100; turn++) {
-      if (!budget.spent) {
-        done += 1
-        budget.spend(ENOUGH)
-        time += 0.5
-        budget.spend(ENOUGH)
-      }
-      time += 0.1
-      await setImmediate()
-    }
-    expect(budget.statistics.exhausted).toBeGreaterThanOrEqual(2)
-    expect(done).toBeLessThan(50)
-  })
-
   it('owes others no more than 8 turns for a piece of work that took longer than one', async () => {
     const client = new Greedy(1000)
     client.continue()
@@ -139,32 +121,6 @@ describe('looks at the clock', () => {
     })
     // 16,384 units are a turn’s descriptors: 256 looks, and those in which it is found out.
     expect(looks).toBeLessThan(256 + 64)
-  })
-})
-
-describe('maps', () => {
-  it('are counted one by one where some take long, until enough of them were quick', async () => {
-    let time = 0
-    const budget = new TurnBudget({ now: () => time })
-    expect(budget.batch).toBe(8)
-    budget.spend(ENOUGH)
-    time += 0.3
-    budget.spend(ENOUGH)
-    expect(budget.batch).toBe(1)
-    await setImmediate()
-    // Each of these takes as long as a turn may: the first look opens it, the next ends it.
-    let maps = 0
-    while (!budget.spent) {
-      budget.spendMaps(1)
-      time += 1
-      maps += 1
-    }
-    expect(maps).toBe(2)
-    await setImmediate()
-    for (let map = 0; map < 255; map++) budget.spendMaps(1)
-    expect(budget.batch).toBe(1)
-    for (let map = 0; map < 8; map++) budget.spendMaps(1)
-    expect(budget.batch).toBe(8)
   })
 })
 

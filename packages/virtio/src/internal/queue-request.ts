@@ -50,8 +50,6 @@ export class QueueRequest extends DescriptorChain {
   cursor: BufferPart | undefined = undefined
   /** Asynchronous maps that have not come back. */
   pending = 0
-  /** Buffers that came back of those that were mapped asynchronously. */
-  mappedAsync = 0
   /** The first buffer that failed of those that are mapped asynchronously. */
   refused: { readonly part: BufferPart; readonly error: unknown } | undefined = undefined
   /** Bytes that count against what may be in flight. */

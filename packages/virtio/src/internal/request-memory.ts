@@ -32,17 +32,11 @@ const BLOCK_UNITS = 4
 const PIECES_UNITS = 64
 const REFUSED_UNITS = 4
 
-/**
- * Buffers of a queue that are mapped asynchronously at a time: what comes back of them is worked on in whatever turn
- * it comes, about 10 microseconds for each.
- */
-const MAPS_AT_A_TIME = 32
+/** Units of work that are counted at a time: a call for each buffer would cost as much as a small buffer. */
+const BATCH_UNITS = 16
 
-/** Buffers of a request that are mapped at a time before any has come back: a request fails with the first that is bad. */
-const FIRST_MAPS = 4
-
-/** Units of work of an asynchronous map, beside those of its bytes: its promises cost as much as two descriptors. */
-const ASYNC_MAP_UNITS = 8
+/** Buffers of a request that are mapped asynchronously at a time. */
+const MAPS_AT_A_TIME = 64
 
 /** Bytes of a buffer that count as a unit of work, up to so many of them: pages are granted one by one. */
 const UNIT_BYTES_EXPONENT = 14
@@ -56,10 +50,6 @@ export class RequestMemory {
   private readonly host: RequestMemoryHost
   private readonly requestBytes: number
   private limits: ChainLimits
-  /** Buffers that are being mapped asynchronously. */
-  private mapping = 0
-  /** Requests that go on when there are fewer of them. */
-  private readonly waiting: (() => void)[] = []
   private scratch: { readonly bytes: Uint8Array; readonly view: DataView } | undefined
 
   constructor(index: number, declaration: QueueDeclaration, host: RequestMemoryHost) {
@@ -118,13 +108,12 @@ export class RequestMemory {
       try {
         units += unitsOf(part)
         if (part.map(mapper)) request.advance(part)
-        if (units >= budget.batch) {
-          budget.spendMaps(units)
+        if (units >= BATCH_UNITS) {
+          budget.spend(units)
           units = 0
         }
       } catch (error) {
-        budget.spendMaps(units + REFUSED_UNITS)
-        units = 0
+        budget.spend(REFUSED_UNITS)
         if (isPagedOut(error)) {
           request.advance(part)
           this.mapPart(request, part, wake)
@@ -160,8 +149,8 @@ export class RequestMemory {
         request.shortage = failed
         request.advance(part)
       } else request.unreleased ??= failed
-      if (units >= budget.batch) {
-        budget.spendMaps(units)
+      if (units >= BATCH_UNITS) {
+        budget.spend(units)
         units = 0
       }
     }
@@ -196,45 +185,23 @@ export class RequestMemory {
 
   private mapAsync(request: QueueRequest, wake: Wake): boolean {
     const { budget } = this.host
-    for (let part = request.cursor; part !== undefined && !budget.spent; part = request.cursor) {
-      if (!part.settled) {
-        if (request.pending >= Math.max(FIRST_MAPS, request.mappedAsync)) return false
-        if (this.mapping >= MAPS_AT_A_TIME) {
-          if (request.pending === 0) this.awaitTurn(request, wake)
-          return false
-        }
-        budget.spend(ASYNC_MAP_UNITS + unitsOf(part))
-        this.mapPart(request, part, wake)
-      }
+    for (
+      let part = request.cursor;
+      part !== undefined && request.pending < MAPS_AT_A_TIME && !budget.spent;
+      part = request.cursor
+    ) {
       request.advance(part)
+      if (part.settled) continue
+      budget.spend(unitsOf(part))
+      this.mapPart(request, part, wake)
     }
     return request.pending === 0 && request.cursor === undefined
-  }
-
-  /** Has a request go on when another's buffer was mapped. */
-  private awaitTurn(request: QueueRequest, wake: Wake): void {
-    request.pending += 1
-    this.waiting.push(() => {
-      request.pending -= 1
-      if (request.pending === 0) wake(request)
-    })
   }
 
   /** Maps a buffer asynchronously; when it was the last that was awaited, the request is woken. */
   private mapPart(request: QueueRequest, part: BufferPart, wake: Wake): void {
     request.pending += 1
-    this.mapping += 1
     this.mapPieces(request, part, wake)
-  }
-
-  /** An asynchronous map has ended. */
-  private partEnded(request: QueueRequest, wake: Wake): void {
-    this.mapping -= 1
-    request.mappedAsync += 1
-    request.pending -= 1
-    if (request.pending === 0) wake(request)
-    // Each that ends lets one request go on: it maps as many buffers as there is room for.
-    if (this.mapping < MAPS_AT_A_TIME) this.waiting.shift()?.()
   }
 
   /** Maps the pieces of a buffer one after the other: where a piece ends is known when it is mapped. */
@@ -242,7 +209,8 @@ export class RequestMemory {
     const { mapper, budget } = this.host
     const came = (whole: boolean): void => {
       if (whole || request.abandoned || request.refused !== undefined) {
-        this.partEnded(request, wake)
+        request.pending -= 1
+        if (request.pending === 0) wake(request)
       } else if (budget.spend(1)) {
         budget.wait({ continue: () => this.mapPieces(request, part, wake) })
       } else this.mapPieces(request, part, wake)
