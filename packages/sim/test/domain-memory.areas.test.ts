@@ -74,14 +74,3 @@ it('refuses a view in more pieces than there are areas, and goes on', () => {
   )
   expect(guest.memory.view(0, 16)).toHaveLength(16 * 4096)
 })
-
-it('a guest that gives back every other page of what it has touched keeps to the areas that there are', () => {
-  guest.populate(0, 4 * FRAMES)
-  guest.memory.fill(0, 4 * FRAMES * 4096, 0x5a)
-  for (let frame = 1; frame < 4 * FRAMES; frame += 2) {
-    guest.depopulate(frame, 1)
-    expect(memoryAreas().statistics.used).toBeLessThanOrEqual(memoryAreas().budget + 2)
-  }
-  expect(guest.memory.readUint8(0)).toBe(0x5a)
-  expect(guest.memory.readUint8((4 * FRAMES - 2) * 4096)).toBe(0x5a)
-})

@@ -102,8 +102,6 @@ export class MemoryRegionView {
       window.reset(windowPage(from + start), length)
       clear(states, start, length)
     }
-    // A hole divides what is mapped, which nobody can refuse; what is not shown need not be mapped.
-    if (window.areas.room === 0) this.#unmapHidden()
   }
 
   /** Unmaps everything, for good. */
